@@ -1,0 +1,1 @@
+"""The built-in prompt sets with their data statements, and the template of the dataset card."""
