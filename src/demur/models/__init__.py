@@ -34,7 +34,7 @@ class Model(Protocol):
     modalities: frozenset[Modality]
     """Which it takes; others are refused before any work."""
     settings: Mapping[str, Any]
-    """Everything that changes its answers (decoding, revision, prompts), as JSON values; recorded, compared on resume."""
+    """Everything that changes its answers (decoding, revision, prompts), as JSON; recorded, compared on resume."""
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer for each query, in order.
