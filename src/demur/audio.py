@@ -59,16 +59,17 @@ def resample(samples: Samples, rate: int, to: int) -> Samples:
 
 
 def frame_levels(samples: Samples, rate: int) -> npt.NDArray[np.float32]:
-    """Level of each whole frame of 20 ms in dBFS (root mean square; -200 where silent), shape [n // frame]."""
+    """Level of each whole frame of 20 ms in dBFS (root mean square; -inf where silent), shape [n // frame]."""
     size = round(FRAME_S * rate)
     frames = samples[: len(samples) // size * size].reshape(-1, size)
     power = np.square(frames).mean(axis=1)
-    levels: npt.NDArray[np.float32] = 10 * np.log10(np.maximum(power, np.float32(1e-20)))
+    with np.errstate(divide="ignore"):
+        levels: npt.NDArray[np.float32] = 10 * np.log10(power)
     return levels
 
 
 def speech_frames(samples: Samples, rate: int) -> npt.NDArray[np.bool_]:
-    """Which frames of `frame_levels` hold speech: those within 40 dB of the loudest one."""
+    """Which frames of `frame_levels` hold speech: those within 40 dB of the loudest one; none in silence."""
     levels = frame_levels(samples, rate)
     spoken: npt.NDArray[np.bool_] = levels > levels.max(initial=-np.inf) - SPEECH_RANGE_DB
     return spoken
