@@ -2,10 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from demur import plugins
 from demur.audio import Samples
+from demur.errors import UsageError
 from demur.nouns import Modality
+
+NOT_ASKED = "not asked: the request budget is spent"
+"""`Answer.error` of a query that a model left out because of `max_requests`; never recorded, always asked again."""
+EVERY_MODALITY = frozenset(Modality)
 
 
 @dataclass(frozen=True)
@@ -18,23 +26,63 @@ class Query:
 
 
 @dataclass(frozen=True)
+class KeyedQuery(Query):
+    """A query that says where it comes from; only a model that looks its answers up (`keyed`) is given this."""
+
+    id: str
+    prompt_id: str
+    prompt: str
+    modality: Modality
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a model said; `text` is None where `error` says why it said nothing."""
 
     text: str | None
     finish_reason: str | None = None
     error: str | None = None
+    latency_s: float | None = None
+    """Seconds that this answer took, where the model knows; else the batch's time is shared out evenly."""
+
+
+class ModelOptions(BaseModel):
+    """What a user may set for a model; each kind of model adds its own. Checked when made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(default=16, ge=1)
+    max_new_tokens: int = Field(default=128, ge=1)
+    temperature: float = Field(default=0.0, ge=0, le=2)
 
 
 class Model(Protocol):
-    """A model under test."""
+    """A model under test. Made cheaply (names and settings checked); what is heavy is loaded on the first `answer`.
+
+    Registered by entry point as a class that is called with what follows the colon of its SPEC and its options:
+
+        [project.entry-points."demur.models"]
+        mymodel = "my_package:MyModel"      # class MyModel(Model): Options = ModelOptions
+    """
+
+    Options: ClassVar[type[ModelOptions]] = ModelOptions
 
     name: str
     """As it appears in responses and on the leaderboard."""
-    modalities: frozenset[Modality]
+    modalities: frozenset[Modality] = EVERY_MODALITY
     """Which it takes; others are refused before any work."""
     settings: Mapping[str, Any]
     """Everything that changes its answers (decoding, revision, prompts), as JSON; recorded, compared on resume."""
+    batch_size: int = 16
+    """How many queries it is given at once."""
+    batch_matters: bool = True
+    """Whether an answer may depend on the other queries of its batch (padding): then a batch is asked as a whole."""
+    keyed: bool = False
+    """Whether it looks answers up and must be told which sample a query is."""
+    metered: bool = False
+    """Whether each request may cost money: an estimate is said first."""
+    training_prompts: frozenset[str] = frozenset()
+    """`prompt_id` of every prompt that it was tuned on."""
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer for each query, in order.
@@ -43,3 +91,28 @@ class Model(Protocol):
             ModelError: the model cannot go on at all. What concerns one query alone is an `Answer` with `error`.
         """
         ...
+
+
+def make_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
+    """The model that a SPEC names: `kind:name` or a registered name; options that are None count as not given.
+
+    Raises:
+        InputError: nothing is registered under the kind, or the name cannot be used.
+        UsageError: the kind does not take one of the options, or not this value.
+    """
+    kind, _, name = spec.partition(":")
+    factory = plugins.find(plugins.MODELS, kind)
+    model: Model = factory(name, _check_options(kind, factory.Options, options or {}))
+    return model
+
+
+def _check_options(kind: str, expected: type[ModelOptions], given: Mapping[str, Any]) -> ModelOptions:
+    try:
+        return expected(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        if first["type"] == "extra_forbidden":
+            known = ", ".join("--" + field.replace("_", "-") for field in expected.model_fields)
+            raise UsageError(f"a model of kind {kind!r} takes no {option}; it takes: {known}") from None
+        raise UsageError(f"{option} {first['input']!r}: {first['msg']}") from None

@@ -1,0 +1,72 @@
+"""`openai:MODEL`: a model behind any OpenAI-compatible server (OpenAI, vLLM); audio as `input_audio` parts."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from demur.audio import Samples
+from demur.chat import OPENAI_URL, ChatClient
+from demur.errors import UsageError
+from demur.models import Answer, Model, ModelOptions, Query
+
+
+class OpenAIOptions(ModelOptions):
+    """Where the server is, and how hard it may be asked."""
+
+    batch_size: int = Field(default=32, ge=1)
+    """Answers that a kill can lose at most; requests at once are `concurrency`."""
+    base_url: str | None = None
+    concurrency: int = Field(default=8, ge=1)
+    timeout: float = Field(default=120.0, gt=0)
+    max_requests: int | None = Field(default=None, ge=1)
+
+
+class OpenAIModel(Model):
+    """A model that is asked over HTTP, each query by itself."""
+
+    Options = OpenAIOptions
+    batch_matters = False
+    metered = True
+
+    def __init__(self, name: str, options: OpenAIOptions) -> None:
+        if not name:
+            raise UsageError("openai: name the model after the colon, for example openai:gpt-audio")
+        self.name = f"openai:{name}"
+        self.batch_size = options.batch_size
+        self._client = ChatClient(
+            name,
+            base_url=options.base_url,
+            concurrency=options.concurrency,
+            timeout_s=options.timeout,
+            max_requests=options.max_requests,
+        )
+        # OpenAI's newer models know only the new name of this field, most other servers know the old one.
+        limit = "max_completion_tokens" if self._client.base_url == OPENAI_URL else "max_tokens"
+        self._decoding = {limit: options.max_new_tokens, "temperature": options.temperature}
+        self.settings = {"base_url": self._client.base_url, "audio_format": "wav", **self._decoding}
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """One answer for each query; see `ChatClient.ask` for what is an error and what ends the run."""
+        return self._client.ask([{"messages": to_messages(query), **self._decoding} for query in queries])
+
+
+def to_messages(query: Query) -> list[dict[str, Any]]:
+    """A query as one user message: plain text, or an audio part and then the text if there is one."""
+    if query.audio is None:
+        return [{"role": "user", "content": query.input_text}]
+    data = base64.b64encode(_to_wav(query.audio, query.rate)).decode()
+    parts: list[dict[str, Any]] = [{"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}]
+    if query.input_text:
+        parts.append({"type": "text", "text": query.input_text})
+    return [{"role": "user", "content": parts}]
+
+
+def _to_wav(samples: Samples, rate: int) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
