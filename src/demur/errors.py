@@ -12,6 +12,9 @@ DemurError                  everything below; a command ends with exit code 1 an
 └── CorpusError             a folder is not a corpus, or a damaged one
 """
 
+from functools import partial
+from typing import Any
+
 
 class DemurError(Exception):
     """Base of all errors that demur raises on purpose; its message is one line for the user."""
@@ -38,6 +41,10 @@ class MissingDependency(DemurError):
 
     def __init__(self, package: str, *, extra: str) -> None:
         super().__init__(f"{package} is not installed: pip install 'demur[{extra}]'")
+        self.package, self.extra = package, extra
+
+    def __reduce__(self) -> tuple[Any, ...]:  # errors travel between processes
+        return partial(MissingDependency, extra=self.extra), (self.package,)
 
 
 class BusyError(DemurError):

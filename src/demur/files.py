@@ -13,15 +13,19 @@ from typing import Any
 from demur.errors import BusyError, InputError
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or nothing: readers never see a half-written one."""
+def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    """Write a whole file or nothing: readers never see a half-written one.
+
+    Without `durable` a power cut (not a kill) may still leave an empty file: for what can be checked and made again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         os.replace(temporary, path)
     except BaseException:
