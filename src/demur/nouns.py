@@ -60,7 +60,8 @@ def normalise_text(text: str) -> str:
     >>> normalise_text(" What\u2019s  a\\nproxy? ")
     "what's a proxy?"
     """
-    return " ".join(unicodedata.normalize("NFKC", text).translate(_STRAIGHT_QUOTES).casefold().split())
+    folded = unicodedata.normalize("NFKC", text).translate(_STRAIGHT_QUOTES).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 def prompt_id(text: str) -> str:

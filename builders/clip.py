@@ -1,0 +1,177 @@
+"""Making one clip: a plain function of its plan, so that a process, a pool or a cluster can call it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from demur.asr import WordErrors, word_errors
+from pydantic import BaseModel, ConfigDict
+
+from builders.conditions import CLEAN, apply_condition, parse_condition
+from builders.engines import Engine
+from builders.quality import find_faults, heard_wrong
+from demur.audio import Samples, encode_flac, loudness_lufs, resample, to_loudness, trim_silence
+from demur.errors import EngineError, EngineUnavailable
+from demur.files import sha256_bytes
+from demur.seeds import derive_seed
+
+
+class Hears(Protocol):
+    """What turns speech into text: `demur.asr.Transcriber`, or nothing at all with `--no-asr`."""
+
+    def transcribe(self, samples: Samples, rate: int) -> str: ...
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SoundSettings(_Record):
+    """How every clip of a corpus is made and checked; part of what a corpus is a function of."""
+
+    conditions: tuple[str, ...] = ("clean",)
+    sample_rate: int = 16_000
+    loudness_lufs: float = -23.0
+    max_wer: float = 0.3
+    asr: str | None = "tiny.en"
+    attempts: int = 4
+    """Takes of one clip before it is rejected: its own voice twice, then its understudies."""
+    seed: int = 0
+
+
+class ClipPlan(_Record):
+    """One clip to make, in all conditions. `text` is already speakable; `voices` are tried in order."""
+
+    prompt_id: str
+    slot: int
+    text: str
+    voices: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Unique in a build, and a safe file name."""
+        return f"{self.prompt_id}-{self.slot}"
+
+
+class Attempt(_Record):
+    """A take that failed: who spoke, why it was not kept, and the numbers behind that."""
+
+    voice: str
+    reason: str
+    numbers: dict[str, float | str] = {}
+
+
+class Take(_Record):
+    """One kept recording; its bytes travel beside it."""
+
+    voice: str
+    condition: str
+    duration_s: float
+    loudness_lufs: float | None
+    transcript: str | None
+    wer: float | None
+    audio_sha256: str
+    size: int
+
+
+@dataclass
+class Clip:
+    """What became of a plan: its takes with their FLAC bytes, one a condition, or none if every attempt failed."""
+
+    plan: ClipPlan
+    takes: list[Take] = field(default_factory=list)
+    audio: list[bytes] = field(default_factory=list)
+    failed: list[Attempt] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What a process needs to make clips: settings, engines by name, and a recogniser unless clips go unheard."""
+
+    settings: SoundSettings
+    engines: Mapping[str, Engine]
+    hears: Hears | None
+
+
+def make_clip(plan: ClipPlan, studio: Studio) -> Clip:
+    """Speak, check and, where that fails, speak again: with a new seed, then with the next voice.
+
+    Raises:
+        EngineUnavailable: the engine cannot speak now; nothing is decided about this clip.
+    """
+    clip = Clip(plan)
+    heard_before: set[str] = set()
+    # a voice gets a second chance with another seed before its first understudy is called
+    tries = [(plan.voices[0], 0), (plan.voices[0], 1), *((voice, 0) for voice in plan.voices[1:])]
+    for voice, number in tries[: studio.settings.attempts]:
+        engine, _, name = voice.partition(":")
+        seed = derive_seed(studio.settings.seed, plan.prompt_id, voice, CLEAN, number)
+        try:
+            speech, rate = studio.engines[engine].speak(plan.text, name, seed)
+        except EngineUnavailable:
+            raise
+        except EngineError as error:
+            clip.failed.append(Attempt(voice=voice, reason="engine_error", numbers={"message": str(error)[:300]}))
+            continue
+        sound = sha256_bytes(speech.tobytes())
+        if sound in heard_before:  # an engine without chance says the same again: no use in judging it twice
+            continue
+        heard_before.add(sound)
+        failure = _record(clip, voice, speech, rate, studio)
+        if failure is None:
+            return clip
+        clip.failed.append(failure)
+    return clip
+
+
+def _record(clip: Clip, voice: str, speech: Samples, rate: int, studio: Studio) -> Attempt | None:
+    """Check the speech and keep it in every condition, or say why not."""
+    settings, text = studio.settings, clip.plan.text
+    faults = find_faults(speech, rate, text)
+    if faults:
+        return Attempt(voice=voice, reason=faults[0].reason, numbers=dict(faults[0].numbers))
+    trimmed = resample(trim_silence(speech, rate), rate, settings.sample_rate)
+    clean = to_loudness(trimmed, settings.sample_rate, settings.loudness_lufs)
+    heard = _hear(clean, text, studio)
+    if heard and heard_wrong(heard.errors.rate, heard.errors.errors, settings.max_wer):
+        numbers = {"wer": heard.errors.rate, "errors": heard.errors.errors, "transcript": heard.transcript}
+        return Attempt(voice=voice, reason="heard_wrong", numbers=numbers)
+    for condition in settings.conditions:
+        sound, heard_here = clean, heard
+        if condition != CLEAN:
+            seed = derive_seed(settings.seed, clip.plan.prompt_id, voice, condition, 0)
+            sound = apply_condition(parse_condition(condition), clean, settings.sample_rate, seed)
+            sound = to_loudness(sound, settings.sample_rate, settings.loudness_lufs)
+            heard_here = _hear(sound, text, studio)
+        take, data = _take(voice, condition, sound, settings.sample_rate, heard_here)
+        clip.takes.append(take)
+        clip.audio.append(data)
+    return None
+
+
+class _Heard(NamedTuple):
+    transcript: str
+    errors: WordErrors
+
+
+def _hear(sound: Samples, text: str, studio: Studio) -> _Heard | None:
+    if studio.hears is None:
+        return None
+    transcript = studio.hears.transcribe(sound, studio.settings.sample_rate)
+    return _Heard(transcript, word_errors(text, transcript))
+
+
+def _take(voice: str, condition: str, sound: Samples, rate: int, heard: _Heard | None) -> tuple[Take, bytes]:
+    data = encode_flac(sound, rate)
+    loudness = loudness_lufs(sound, rate)
+    take = Take(
+        voice=voice,
+        condition=condition,
+        duration_s=round(len(sound) / rate, 4),
+        loudness_lufs=None if loudness is None else round(loudness, 2),
+        transcript=heard and heard.transcript,
+        wer=heard and round(heard.errors.rate, 4),
+        audio_sha256=sha256_bytes(data),
+        size=len(data),
+    )
+    return take, data
