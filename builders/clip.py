@@ -11,7 +11,7 @@ from builders.conditions import CLEAN, apply_condition, parse_condition
 from builders.engines import Engine
 from builders.quality import find_faults, heard_wrong
 from demur.audio import Samples, encode_flac, loudness_lufs, resample, to_loudness, trim_silence
-from demur.errors import EngineError, EngineUnavailable
+from demur.errors import EngineUnavailable, MissingDependency
 from demur.files import sha256_bytes
 from demur.seeds import derive_seed
 
@@ -108,9 +108,9 @@ def make_clip(plan: ClipPlan, studio: Studio) -> Clip:
         seed = derive_seed(studio.settings.seed, plan.prompt_id, voice, CLEAN, number)
         try:
             speech, rate = studio.engines[engine].speak(plan.text, name, seed)
-        except EngineUnavailable:
+        except (EngineUnavailable, MissingDependency):
             raise
-        except EngineError as error:
+        except Exception as error:  # whatever an engine raises on a text is a failed take, not the end of the build
             clip.failed.append(Attempt(voice=voice, reason="engine_error", numbers={"message": str(error)[:300]}))
             continue
         sound = sha256_bytes(speech.tobytes())

@@ -1,0 +1,151 @@
+"""Kills, hangs, broken voices, full disks, bad arguments: each ends clearly, and nothing is lost."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.builders.conftest import Run
+from tests.builders.test_tts_synth import content, tones
+
+
+def prompts_of(tmp_path: Path, *texts: str) -> Path:
+    path = tmp_path / "prompts.txt"
+    path.write_text("".join(f"{text}\n" for text in texts))
+    return path
+
+
+def one_line(stderr: str) -> str:
+    """The only line on stderr that is not a progress bar."""
+    (line,) = [line for line in stderr.splitlines() if line.startswith("demur: ")]
+    return line
+
+
+@pytest.mark.parametrize("moment", [1, 5, 12])
+def test_a_killed_build_goes_on_and_ends_the_same(command: Run, plugin_path: Path, tmp_path: Path, moment: int) -> None:
+    path = prompts_of(tmp_path, *(f"sentence number {number} of them" for number in range(16)))
+    undisturbed = command(*tones(path, tmp_path / "whole"))
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    out, log, mood = tmp_path / "killed", tmp_path / "log", tmp_path / "mood"
+    mood.write_text("slow")
+    arguments = [*map(str, tones(path, out)), "--engine-option", f"moody.log={log}", "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(plugin_path), "MOOD": str(mood)}
+    process = subprocess.Popen([sys.executable, "-m", "builders.tts_synth", *arguments], env=environment)
+    while len(list(out.rglob("*.clip"))) < moment:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)  # the workers notice
+    done_before = len(list(out.rglob("*.clip")))
+    spoken_before = len(log.read_text().splitlines())
+    again = command(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert content(out) == content(tmp_path / "whole")
+    assert spoken_before - done_before <= 2  # at most one clip a worker is lost
+    assert len(log.read_text().splitlines()) - spoken_before == 16 - done_before
+
+
+def test_a_hang_is_no_rejection_and_is_tried_again(command: Run, tmp_path: Path) -> None:
+    mood = tmp_path / "mood"
+    mood.write_text("")
+    path = prompts_of(tmp_path, "first sentence", "this will hang", "last sentence")
+    arguments = [*tones(path, tmp_path / "out"), "--timeout", "2", "--workers", "1"]
+    hung = command(*arguments, MOOD=str(mood))
+    assert hung.returncode == 1
+    assert "1 of 3 clips are not made yet" in one_line(hung.stderr)
+    assert "took too long" in one_line(hung.stderr)
+    assert len(list((tmp_path / "out").rglob("*.clip"))) == 2
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    mood.write_text("calm")
+    assert command(*arguments, MOOD=str(mood)).returncode == 0
+    assert (tmp_path / "out" / "rejected.jsonl").read_text() == ""
+
+
+def test_an_engine_out_of_reach_is_no_rejection(command: Run, tmp_path: Path) -> None:
+    path = prompts_of(tmp_path, "first sentence", *(f"offline {number}" for number in range(9)))
+    done = command(*tones(path, tmp_path / "out"), MOOD=str(path), timeout=60)
+    assert done.returncode == 1
+    assert "no network" in one_line(done.stderr)
+    assert "run the same command again" in one_line(done.stderr)
+
+
+def test_a_broken_voice_ends_the_build_and_nobody_fills_in(command: Run, tmp_path: Path) -> None:
+    path = prompts_of(tmp_path, *(f"sentence number {number}" for number in range(12)))
+    out = tmp_path / "out"
+    arguments = ["--prompts", path, "--label", "benign", "--voices", "moody:*", "--no-asr", "--out", out]
+    done = command(*arguments)
+    assert done.returncode == 1
+    assert one_line(done.stderr).startswith("demur: voice moody:broken cannot speak: the voice file is damaged")
+    kept = [json.loads(path.read_bytes().splitlines()[0]) for path in out.rglob("*.clip")]
+    assert all(not header["failed"] for header in kept)
+
+
+def test_a_full_disk_ends_in_one_line_and_is_gone_on_from(plugin_path: Path, command: Run, tmp_path: Path) -> None:
+    path = prompts_of(tmp_path, "a short one", "a sentence that is so long that its clip does not fit " * 12)
+    arguments = [*map(str, tones(path, tmp_path / "out")), "--workers", "1"]
+
+    def small_files() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    full = subprocess.run(
+        [sys.executable, "-m", "builders.tts_synth", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=small_files,
+        env={**os.environ, "PYTHONPATH": str(plugin_path)},
+    )
+    assert full.returncode == 1
+    assert "File too large" in one_line(full.stderr)
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert command(*arguments).returncode == 0
+
+
+def test_two_builds_into_one_folder_do_not_mix(command: Run, plugin_path: Path, tmp_path: Path) -> None:
+    mood = tmp_path / "mood"
+    mood.write_text("")
+    arguments = [*map(str, tones(prompts_of(tmp_path, "hang here"), tmp_path / "out")), "--timeout", "60"]
+    environment = {**os.environ, "PYTHONPATH": str(plugin_path), "MOOD": str(mood)}
+    first = subprocess.Popen([sys.executable, "-m", "builders.tts_synth", *arguments], env=environment)
+    try:
+        while not (tmp_path / "out" / ".work" / "begun.json").exists():
+            time.sleep(0.05)
+        second = command(*arguments)
+        assert second.returncode == 1
+        assert "another demur process" in one_line(second.stderr)
+    finally:
+        first.kill()
+        first.wait()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--prompts", "absent.csv"], 1, "absent.csv"),
+        (["--voices", "nobody:*"], 1, "no engine named 'nobody'"),
+        (["--condition", "underwater"], 1, "underwater"),
+        (["--voices-per-prompt", "9"], 2, "there are 1 voices"),
+        (["--engine-option", "piper"], 2, "ENGINE.KEY=VALUE"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(
+    command: Run, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    done = command("--out", tmp_path / "out", "--no-asr", *arguments)
+    assert done.returncode == code
+    assert message in one_line(done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_usage_is_exit_code_two(command: Run) -> None:
+    assert command("--nonsense").returncode == 2
+    assert command("--limit", "many").returncode == 2
+    assert command().returncode == 2
