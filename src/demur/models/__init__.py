@@ -75,6 +75,8 @@ class Model(Protocol):
     """Everything that changes its answers (decoding, revision, prompts), as JSON; recorded, compared on resume."""
     batch_size: int = 16
     """How many queries it is given at once."""
+    max_new_tokens: int = 128
+    """Tokens of one answer, at most."""
     batch_matters: bool = True
     """Whether an answer may depend on the other queries of its batch (padding): then a batch is asked as a whole."""
     keyed: bool = False

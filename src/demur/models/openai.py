@@ -35,7 +35,7 @@ class OpenAIModel(Model):
         if not name:
             raise UsageError("openai: name the model after the colon, for example openai:gpt-audio")
         self.name = f"openai:{name}"
-        self.batch_size = options.batch_size
+        self.batch_size, self.max_new_tokens = options.batch_size, options.max_new_tokens
         self._client = ChatClient(
             name,
             base_url=options.base_url,

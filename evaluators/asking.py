@@ -1,0 +1,54 @@
+"""Rows of a corpus in, responses of a model out: what the run and its controls share."""
+
+import time
+from collections.abc import Container, Sequence
+
+from demur.errors import ModelError
+from demur.models import NOT_ASKED, Answer, Model
+from demur.nouns import Modality, Response
+from evaluators.batches import Row, to_queries
+
+BUDGET_SPENT = "{}: the budget of requests is spent; run the same command again to go on"
+
+
+def rows_due(batch: Sequence[Row], answered: Container[tuple[str, Modality]], *, whole: bool) -> list[Row]:
+    """The rows of a batch that have no answer yet; with `whole` all of them if any has none."""
+    due = [row for row in batch if (row["id"], Modality(row["modality"])) not in answered]
+    return list(batch) if due and whole else due
+
+
+def ask_batch(model: Model, rows: Sequence[Row]) -> tuple[list[Response], bool]:
+    """The responses to some rows, and whether the model's budget is spent: then some rows have none."""
+    queries, faults = to_queries(rows, keyed=model.keyed)
+    start = time.perf_counter()
+    answers = model.answer(list(queries.values())) if queries else []
+    share_s = (time.perf_counter() - start) / max(1, len(queries))
+    if len(answers) != len(queries):
+        raise ModelError(f"{model.name} gave {len(answers)} answers to {len(queries)} queries")
+    found = dict(zip(queries, answers, strict=True)) | {
+        position: Answer(None, error=fault, latency_s=0.0) for position, fault in faults.items()
+    }
+    asked = {position: answer for position, answer in found.items() if answer.error != NOT_ASKED}
+    responses = [_to_response(model.name, rows[position], asked[position], share_s) for position in sorted(asked)]
+    return responses, len(asked) < len(found)
+
+
+def _to_response(model: str, row: Row, answer: Answer, share_s: float) -> Response:
+    latency_s = share_s if answer.latency_s is None else answer.latency_s
+    text, error = (None if part is None else _storable(part) for part in (answer.text, answer.error))
+    if text is None and error is None:
+        error = "the model gave neither text nor error"
+    return Response(
+        id=row["id"],
+        modality=row["modality"],
+        model=model,
+        text=None if error is not None else text,
+        finish_reason=answer.finish_reason,
+        latency_s=round(latency_s, 4),
+        error=error,
+    )
+
+
+def _storable(text: str) -> str:
+    """The text without lone surrogates, which no UTF-8 file can hold."""
+    return text.encode("utf-8", "replace").decode()

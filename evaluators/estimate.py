@@ -1,0 +1,78 @@
+"""What a run of a metered model will ask for, said before it starts."""
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+from demur.console import say
+from demur.errors import UsageError
+from demur.models import Model
+from demur.nouns import Modality
+from evaluators.run_folder import Key, RunFolder
+
+LARGE = 1000
+"""Requests from which on a run must be agreed to: some dollars at the prices of 2025's audio models."""
+AUDIO_TOKENS_PER_S = 10
+"""OpenAI counts a token for every 100 ms of a user's audio; other servers count up to 25 a second."""
+LETTERS_PER_TOKEN = 4
+"""Of English text, the usual rule of thumb."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """US dollars for a million tokens."""
+
+    text: float
+    audio: float
+    output: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is still to be asked; `output_tokens` is a bound, the others are estimates."""
+
+    requests: int
+    audio_s: float
+    audio_tokens: int
+    text_tokens: int
+    output_tokens: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.requests:,} requests with {self.audio_s / 60:.1f} minutes of audio; "
+            f"about {self.audio_tokens:,} tokens of audio and {self.text_tokens:,} of text in, "
+            f"at most {self.output_tokens:,} out"
+        )
+
+    def cost(self, prices: Prices) -> float:
+        """US dollars."""
+        parts = (self.text_tokens, prices.text), (self.audio_tokens, prices.audio), (self.output_tokens, prices.output)
+        return sum(tokens * price for tokens, price in parts) / 1e6
+
+
+def estimate(folder: RunFolder, answered: Container[Key], max_new_tokens: int) -> Estimate:
+    """What the samples of a run that have no answer yet will take."""
+    requests, audio_s, letters = 0, 0.0, 0
+    for row in folder.samples(("id", "modality", "duration_s", "input_text")):
+        if (row["id"], Modality(row["modality"])) not in answered:
+            requests += 1
+            audio_s += row["duration_s"] or 0.0
+            letters += len(row["input_text"])
+    tokens = round(audio_s * AUDIO_TOKENS_PER_S), -(-letters // LETTERS_PER_TOKEN)
+    return Estimate(requests, audio_s, *tokens, output_tokens=requests * max_new_tokens)
+
+
+def check_estimate(
+    folder: RunFolder, answered: Container[Key], model: Model, prices: Prices | None, *, agreed: bool, quiet: bool
+) -> None:
+    """Say what a run will take.
+
+    Raises:
+        UsageError: it is large and was not agreed to.
+    """
+    expected = estimate(folder, answered, model.max_new_tokens)
+    cost = f"; at most about ${expected.cost(prices):,.2f}" if prices else ""
+    say(f"{model.name}: {expected}{cost}", quiet=quiet)
+    if expected.requests > LARGE and not agreed:
+        raise UsageError(
+            f"{model.name}: {expected}{cost}: agree to this with --yes, or bound it by --max-requests or --limit"
+        )
