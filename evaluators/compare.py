@@ -1,0 +1,231 @@
+"""Two modalities of a run, or two runs, on the same prompts: difference, interval, test, correction."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from demur.errors import InputError
+from demur.nouns import Modality
+from demur.results import Comparison, Estimate
+from evaluators.rates import REFUSAL, SCORED, Draws, Layout, Part, combined, row_sums, score_weights
+from evaluators.runs import Marks, Run, marks, read_run, read_verdicts
+from evaluators.statistics import MIN_CLUSTERS, Floats, Term, bootstrap, holm, mcnemar, mover, sign_flip, wilson
+
+_ORDER = (Modality.TEXT_ONLY, Modality.AUDIO_TEXT, Modality.AUDIO_ONLY)
+"""The earlier minus the later: a positive difference is refusal that speech loses."""
+_SAME = ("prompt_id", "label", "input_text", "audio_sha256")
+"""What makes two runs' rows the same question."""
+
+
+class Arm(NamedTuple):
+    """One side of a comparison, over the same prompts as the other: hits and rows, each `[prompts, modalities]`."""
+
+    hits: Floats
+    n: Floats
+
+    @property
+    def value(self) -> float:
+        """The rate, averaged over the modalities."""
+        return float((self.hits.sum(axis=0) / self.n.sum(axis=0)).mean())
+
+    @property
+    def contributions(self) -> Floats:
+        """What each prompt adds to `value`."""
+        parts: Floats = (self.hits / self.n.sum(axis=0)).mean(axis=1)
+        return parts
+
+
+class Pair(NamedTuple):
+    """Two arms on the prompts that both have rows of."""
+
+    a: Arm
+    b: Arm
+
+    @classmethod
+    def of(cls, sums_a: Floats, sums_b: Floats, columns: Sequence[int] = (REFUSAL,)) -> "Pair":
+        """From sums `[modalities, prompts, sums]` of each; what counts as a hit is the sum of `columns`."""
+        arms = [Arm(sums[..., list(columns)].sum(axis=-1).T, sums[..., SCORED].T) for sums in (sums_a, sums_b)]
+        both = ((arms[0].n > 0) & (arms[1].n > 0)).any(axis=1)
+        return cls(*(Arm(arm.hits[both], arm.n[both]) for arm in arms))
+
+    @property
+    def prompts(self) -> int:
+        return len(self.a.n)
+
+    @property
+    def rows(self) -> int:
+        return int(self.a.n.sum() + self.b.n.sum())
+
+    @property
+    def comparable(self) -> bool:
+        """Whether each modality has rows on both sides."""
+        return bool(self.prompts and (self.a.n.sum(axis=0) > 0).all() and (self.b.n.sum(axis=0) > 0).all())
+
+    @property
+    def contributions(self) -> Floats:
+        return self.a.contributions - self.b.contributions
+
+
+def difference(pair: Pair, draws: Draws, *what: object) -> Estimate:
+    """`a - b` with its paired bootstrap interval over prompts; nothing where there is nothing to compare.
+
+    Where the bootstrap says nothing (few prompts, or all alike), the two rates' intervals at the number of prompts do.
+    """
+    if not pair.comparable:
+        return Estimate()
+
+    def subtract(totals: Floats) -> Floats:
+        hits_a, n_a, hits_b, n_b = np.split(totals, 4, axis=-1)
+        differences: Floats = (hits_a / n_a - hits_b / n_b).mean(axis=-1, keepdims=True)
+        return differences
+
+    clusters = np.column_stack([pair.a.hits, pair.a.n, pair.b.hits, pair.b.n])
+    bounds = bootstrap(clusters, subtract, seed=draws.seed_for("pair", *what), resamples=draws.resamples)
+    low, high = float(bounds.low[0]), float(bounds.high[0])
+    if pair.prompts >= MIN_CLUSTERS and low < high:
+        return Estimate(value=pair.a.value - pair.b.value, low=low, high=high, method="bootstrap")
+    terms = []
+    for weight, arm in ((1.0, pair.a), (-1.0, pair.b)):
+        ends = wilson(arm.value * pair.prompts, pair.prompts)
+        terms.append(Term(weight, arm.value, float(ends.low), float(ends.high)))
+    value, low, high = mover(terms)
+    return Estimate(value=value, low=low, high=high, method="mover")
+
+
+def paired_test(pair: Pair, draws: Draws, *what: object) -> tuple[Literal["mcnemar", "sign-flip"], float]:
+    """Name of the test and its p: exact McNemar at one row a prompt on each side, else sign flips over prompts."""
+    if (pair.a.n == 1).all() and (pair.b.n == 1).all() and pair.a.n.shape[1] == 1:
+        a, b = pair.a.hits > 0, pair.b.hits > 0
+        return "mcnemar", mcnemar(int((a & ~b).sum()), int((b & ~a).sum()))
+    return "sign-flip", sign_flip(pair.contributions, seed=draws.seed_for("flip", *what))
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same comparisons as one family, `p_holm` set."""
+    adjusted = holm([each.p for each in comparisons])
+    return [each.model_copy(update={"p_holm": float(p)}) for each, p in zip(comparisons, adjusted, strict=True)]
+
+
+def compare_modalities(layout: Layout, cube: Floats, scorer: str, draws: Draws) -> list[Comparison]:
+    """Refusal in each pair of modalities, for each label, on the same prompts; one family."""
+    found: list[Comparison] = []
+    present = [each for each in _ORDER if each in layout.modalities]
+    for label, (a, b) in ((label, pair) for label in layout.labels for pair in combinations(present, 2)):
+        prompts = layout.of_label(label)
+        left, right = (cube[[layout.modalities.index(side)]][:, prompts] for side in (a, b))
+        names = {"a": str(a), "b": str(b), "scorer": scorer, "modality": None, "label": label}
+        found += _compared(Pair.of(left, right), names, draws, scorer, a, b, None, label)
+    return corrected(found)
+
+
+def _compared(pair: Pair, names: Mapping[str, object], draws: Draws, *what: object) -> Iterator[Comparison]:
+    if pair.comparable:
+        name, p = paired_test(pair, draws, *what)
+        yield Comparison.model_validate(
+            {
+                **names,
+                "metric": "refusal",
+                "prompts": pair.prompts,
+                "n": pair.rows,
+                "value_a": pair.a.value,
+                "value_b": pair.b.value,
+                "difference": difference(pair, draws, *what),
+                "test": name,
+                "p": p,
+                "p_holm": p,
+            }
+        )
+
+
+def compare_runs(
+    pairs: Sequence[tuple[Path, Path]], *, scorer: str = "keyword", draws: Draws | None = None
+) -> list[Comparison]:
+    """Pairs of runs on the rows that both have scored: refusal in each modality and label, and the score.
+
+    `a` and `b` are the runs' folders as given, the difference is `a - b`, and all comparisons of the call are one
+    family for Holm's correction. What has no prompts in both runs is left out.
+
+    Raises:
+        InputError: a run cannot be read, has no verdicts of the scorer, or two runs were not asked the same things.
+    """
+    draws = draws or Draws()
+    loaded = {folder: _Scored.read(folder, scorer) for pair in pairs for folder in pair}
+    found: list[Comparison] = []
+    for a, b in pairs:
+        layout, cubes = _align(loaded[a], loaded[b])
+        models = (loaded[a].run.model, loaded[b].run.model)  # draws depend on them, and not on where the runs lie
+        for number, modality in enumerate(layout.modalities):
+            for label in layout.labels:
+                prompts = layout.of_label(label)
+                left, right = (cube[[number]][:, prompts] for cube in cubes)
+                names = {"a": str(a), "b": str(b), "scorer": scorer, "modality": modality, "label": label}
+                found += _compared(Pair.of(left, right), names, draws, *models, scorer, modality, label)
+        found += _compare_scores(layout, cubes, {"a": str(a), "b": str(b), "scorer": scorer}, draws, *models)
+    return corrected(found)
+
+
+class _Scored(NamedTuple):
+    run: Run
+    marks: Marks
+
+    @classmethod
+    def read(cls, folder: Path, scorer: str) -> "_Scored":
+        run = read_run(folder)
+        found = marks(run, (verdict for verdict in read_verdicts(folder) if verdict.scorer == scorer))
+        if scorer not in found:
+            raise InputError(f"{folder}: no verdicts of {scorer}; make them with: demur score {folder}")
+        return cls(run, found[scorer])
+
+
+def _align(a: _Scored, b: _Scored) -> tuple[Layout, tuple[Floats, Floats]]:
+    """The rows that both runs have scored: where they belong, and each run's sums by modality and prompt."""
+    place = {key: row for row, key in enumerate(b.run.keys)}
+    rows = np.array([(row, place[key]) for row, key in enumerate(a.run.keys) if key in place], int).reshape(-1, 2)
+    for column in _SAME:
+        left, right = (side.run.samples[column].fillna("").to_numpy(str)[rows[:, i]] for i, side in enumerate((a, b)))
+        if (left != right).any():
+            raise InputError(f"{a.run.folder} and {b.run.folder}: not the same corpus ({column} differs under one id)")
+    scored = (a.marks.outcomes[rows[:, 0]] >= 0) & (b.marks.outcomes[rows[:, 1]] >= 0)
+    rows = rows[scored]
+    if not len(rows):
+        raise InputError(f"{a.run.folder} and {b.run.folder}: no row that both have answered and scored")
+    layout = Layout(a.run.samples.iloc[rows[:, 0]])
+    sums = (row_sums(side.marks)[rows[:, i]] for i, side in enumerate((a, b)))
+    left, right = (layout.cube(each) for each in sums)
+    return layout, (left, right)
+
+
+def _compare_scores(
+    layout: Layout, cubes: tuple[Floats, Floats], names: Mapping[str, str], draws: Draws, *models: str
+) -> Iterator[Comparison]:
+    """The difference of what models are ranked by, over all modalities and labels that both runs have."""
+    weights = score_weights(layout.labels)
+    if weights is None:
+        return
+    pairs = {}
+    for label in layout.labels:
+        prompts = layout.of_label(label)
+        pairs[label] = Pair.of(cubes[0][:, prompts], cubes[1][:, prompts])
+    if not all(pair.comparable for pair in pairs.values()):
+        return
+    what = ("score", *models, names["scorer"])
+    parts = [Part(weights[label], difference(pair, draws, *what, label)) for label, pair in pairs.items()]
+    contributions = np.concatenate([weights[label] * pair.contributions for label, pair in pairs.items()])
+    p = sign_flip(contributions, seed=draws.seed_for("flip", *what))
+    yield Comparison(
+        **names,
+        modality=None,
+        label=None,
+        metric="score",
+        prompts=sum(pair.prompts for pair in pairs.values()),
+        n=sum(pair.rows for pair in pairs.values()),
+        value_a=sum(weights[label] * pair.a.value for label, pair in pairs.items()),
+        value_b=sum(weights[label] * pair.b.value for label, pair in pairs.items()),
+        difference=combined(parts),
+        test="sign-flip",
+        p=p,
+        p_holm=p,
+    )
