@@ -37,9 +37,10 @@ class Estimate:
     output_tokens: int
 
     def __str__(self) -> str:
+        minutes = f" with {self.audio_s / 60:.1f} minutes of audio" if self.audio_s else ""
+        audio = f"{self.audio_tokens:,} tokens of audio and " if self.audio_s else ""
         return (
-            f"{self.requests:,} requests with {self.audio_s / 60:.1f} minutes of audio; "
-            f"about {self.audio_tokens:,} tokens of audio and {self.text_tokens:,} of text in, "
+            f"{self.requests:,} requests{minutes}; about {audio}{self.text_tokens:,} tokens of text in, "
             f"at most {self.output_tokens:,} out"
         )
 
@@ -69,10 +70,16 @@ def check_estimate(
     Raises:
         UsageError: it is large and was not agreed to.
     """
-    expected = estimate(folder, answered, model.max_new_tokens)
+    say_estimate(model.name, estimate(folder, answered, model.max_new_tokens), prices, agreed=agreed, quiet=quiet)
+
+
+def say_estimate(name: str, expected: Estimate, prices: Prices | None, *, agreed: bool, quiet: bool) -> None:
+    """Say what a model, or a judge, will be asked.
+
+    Raises:
+        UsageError: it is large and was not agreed to.
+    """
     cost = f"; at most about ${expected.cost(prices):,.2f}" if prices else ""
-    say(f"{model.name}: {expected}{cost}", quiet=quiet)
+    say(f"{name}: {expected}{cost}", quiet=quiet)
     if expected.requests > LARGE and not agreed:
-        raise UsageError(
-            f"{model.name}: {expected}{cost}: agree to this with --yes, or bound it by --max-requests or --limit"
-        )
+        raise UsageError(f"{name}: {expected}{cost}: agree to this with --yes, or bound it by --max-requests or --limit")

@@ -32,13 +32,14 @@ class BudgetSpent(Exception):
 
 
 class ChatClient:
-    """A chat model behind an OpenAI-compatible server. The key comes from OPENAI_API_KEY and is never shown.
+    """A chat model behind an OpenAI-compatible server. The key comes from the environment and is never shown.
 
     Args:
         base_url: the server; without it OPENAI_BASE_URL, else OpenAI's own.
         concurrency: requests under way at once, at most.
         timeout_s: for one request, from connecting to the last byte.
         max_requests: HTTP requests at most, retries included, in the life of this client.
+        key_variables: where the key stands; the first of these variables that is set counts.
 
     Raises:
         UsageError: the base URL is not a plain http(s) address.
@@ -53,11 +54,12 @@ class ChatClient:
         timeout_s: float = 120.0,
         max_requests: int | None = None,
         first_wait_s: float = FIRST_WAIT_S,
+        key_variables: Sequence[str] = ("OPENAI_API_KEY",),
     ) -> None:
         self.model = model
         self.base_url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL)
         self._concurrency, self._timeout_s, self._first_wait_s = concurrency, timeout_s, first_wait_s
-        self._requests_left = max_requests
+        self._requests_left, self._key_variables = max_requests, tuple(key_variables)
 
     def ask(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """One answer for each request (the body of a chat completion without its `model`), in order.
@@ -88,10 +90,14 @@ class ChatClient:
             return list(await asyncio.gather(*map(ask, requests)))
 
     def _key(self) -> str:
-        key = os.environ.get("OPENAI_API_KEY")
-        if not key and self.base_url == OPENAI_URL:
-            raise ModelError("OPENAI_API_KEY is not set; set it, or name another server with --base-url")
-        return key or "none"  # a server of one's own often wants none, but the client insists
+        keys = self._keys()
+        if not keys and self.base_url == OPENAI_URL:
+            name = self._key_variables[-1]
+            raise ModelError(f"{name} is not set; set it, or name another server with --base-url")
+        return keys[0] if keys else "none"  # a server of one's own often wants none, but the client insists
+
+    def _keys(self) -> list[str]:
+        return [key for name in self._key_variables if (key := os.environ.get(name))]
 
     async def _ask_one(self, client: "openai.AsyncOpenAI", request: Mapping[str, Any]) -> Answer:
         import openai
@@ -125,8 +131,9 @@ class ChatClient:
     def _told(self, error: Exception) -> str:
         """The error in one line, without the key: some servers repeat it."""
         text = " ".join(str(error).split())
-        key = os.environ.get("OPENAI_API_KEY")
-        return (text.replace(key, "***") if key else text)[:_ERROR_LENGTH]
+        for key in self._keys():
+            text = text.replace(key, "***")
+        return text[:_ERROR_LENGTH]
 
 
 def _retrying(first_wait_s: float) -> "tenacity.AsyncRetrying":
