@@ -75,6 +75,12 @@ def speech_frames(samples: Samples, rate: int) -> npt.NDArray[np.bool_]:
     return spoken
 
 
+def speech_level(samples: Samples, rate: int) -> float:
+    """Level of the frames that hold speech in dBFS (root mean square), pauses left out; -inf in silence."""
+    spoken = frame_levels(samples, rate)[speech_frames(samples, rate)]
+    return float(10 * np.log10(np.mean(10 ** (spoken / 10)))) if len(spoken) else -np.inf
+
+
 def trim_silence(samples: Samples, rate: int) -> Samples:
     """The clip without the silence at its ends, but for 50 ms; a clip shorter than a frame as it is."""
     spoken = np.flatnonzero(speech_frames(samples, rate))

@@ -79,6 +79,14 @@ def test_trim_follows_the_level_of_the_clip() -> None:
     assert len(loud) == len(quiet) < 0.7 * RATE
 
 
+def test_the_level_of_speech_leaves_pauses_out() -> None:
+    expected = 20 * np.log10(0.3 / np.sqrt(2))
+    assert audio.speech_level(tone(0.5), RATE) == pytest.approx(expected, abs=0.1)
+    spaced = np.concatenate([silence(0.3), tone(0.5), silence(2)])
+    assert audio.speech_level(spaced, RATE) == pytest.approx(expected, abs=0.1)
+    assert audio.speech_level(silence(1), RATE) == audio.speech_level(silence(0), RATE) == -np.inf
+
+
 @pytest.mark.parametrize("samples", [silence(1), silence(0.001), silence(0)])
 def test_silence_is_left_as_it_is(samples: Samples) -> None:
     assert audio.loudness_lufs(samples, RATE) is None
