@@ -66,14 +66,19 @@ class Marks:
         return cls(np.full(rows, UNSCORED, np.int8), np.zeros(rows, np.int8), {})
 
 
+def check_run(folder: Path) -> None:
+    """Raise InputError where a folder holds no run."""
+    if not (folder / "responses.jsonl").is_file():
+        raise InputError(f"{folder}: no run here (no responses.jsonl); make one with: demur respond --out {folder}")
+
+
 def read_run(folder: Path) -> Run:
     """Read what was asked and answered.
 
     Raises:
         InputError: a file is missing, damaged or at odds with another; or two models answered.
     """
-    if not (folder / "responses.jsonl").is_file():
-        raise InputError(f"{folder}: no run here (no responses.jsonl); make one with: demur respond --out {folder}")
+    check_run(folder)
     samples = _read_samples(folder / "samples.parquet")
     keys = [(id_, Modality(name)) for id_, name in zip(samples["id"], samples["modality"], strict=True)]
     asked = set(keys)

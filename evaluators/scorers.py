@@ -60,12 +60,20 @@ class Finding:
 class Scorer(Protocol):
     """A scorer."""
 
-    name: str
-    """As it appears in verdicts and results."""
-    judge: bool
-    """Whether a model decides: its findings are kept and never asked for twice, and it counts in the majority."""
-    settings: Mapping[str, Any]
-    """Everything that changes its findings (version, phrases, prompt, model), as JSON; recorded and hashed."""
+    @property
+    def name(self) -> str:
+        """As it appears in verdicts and results."""
+        ...
+
+    @property
+    def judge(self) -> bool:
+        """Whether a model decides: its findings are kept and never asked for twice, and it counts in the majority."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that changes its findings (version, phrases, prompt, model), as JSON; recorded and hashed."""
+        ...
 
     def score(self, items: Sequence[Item]) -> Iterable[tuple[int, Finding]]:
         """Each item's position and finding, in any order, as they come.

@@ -76,7 +76,8 @@ def bootstrap(
         seed: of the draws.
 
     Returns:
-        Two arrays `[m]`. Low equals high where nothing varies between clusters: no interval, only a sign of it.
+        Two arrays `[m]`. Low equals high where nothing varies between clusters, or there is but one: no interval, only
+        a sign of it. Nan where an estimate is.
     """
     kinds, counts = np.unique(np.asarray(clusters, float), axis=0, return_counts=True)
     total = counts @ kinds
@@ -87,7 +88,7 @@ def bootstrap(
         )
         left_out = statistic(total - kinds)
     replicates = np.sort(replicates[np.isfinite(replicates).all(axis=1)], axis=0)
-    if counts.sum() < 2 or not len(replicates):
+    if counts.sum() == 1 or not len(replicates) or not np.isfinite(estimate).all():
         return Bounds(estimate, estimate)
     levels = _bca_levels(estimate, replicates, left_out, counts, confidence)
     last, column = len(replicates) - 1, np.arange(len(estimate))

@@ -23,8 +23,8 @@ def results_frame(*runs: Path | str) -> "pandas.DataFrame":
     Columns: run, model, scorer, modality, label, group_by, group, metric, value, low, high (95%), n (rows asked),
     scored, method (of the interval). Null are `group_by` and `group` for all rows, `label` where it is several labels,
     `modality` where it is several modalities. `metric` is one of `demur.results.RATES`, `mean_score`, `coverage`,
-    `refusal_rate`, `over_rejection_rate`, `modality_gap` (each of these three also `_with_partial`), `score`, or
-    `kappa` (`group` is the other scorer).
+    `refusal_rate`, `over_rejection_rate`, `modality_gap` (each of these three also `_with_partial`), `score`, and
+    between scorers `agreement` and `kappa` (`group_by` says which kappa, `group` names the others).
 
     Raises:
         InputError: a run has no results.
@@ -45,9 +45,10 @@ def _rows(results: Results) -> Iterator[dict[str, Any]]:
     for overall in results.overall:
         yield from _overall(results, overall, sizes)
     for pair in results.agreement:
-        names = {"model": results.model, "scorer": pair.scorers[0]}
-        other = {"group_by": "scorer", "group": " & ".join(pair.scorers[1:])}
-        yield names | other | {"metric": "kappa", "value": pair.kappa, "n": pair.n, "scored": pair.n}
+        where = {"model": results.model, "scorer": pair.scorers[0], "n": pair.n, "scored": pair.n}
+        where |= {"group_by": f"{pair.measure} kappa", "group": " & ".join(pair.scorers[1:])}
+        yield where | {"metric": "agreement"} | pair.raw.model_dump()
+        yield where | {"metric": "kappa"} | pair.kappa.model_dump()
 
 
 class _Sizes:

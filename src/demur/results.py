@@ -145,12 +145,14 @@ class Agreement(_Part):
     """How far scorers agree on the rows that all of them scored; refusal or partial against the rest."""
 
     scorers: list[str]
+    measure: Literal["cohen", "fleiss"]
+    """Which kappa: Cohen's of two scorers, or Fleiss' of all judges."""
     n: int
     """Rows that all of them scored."""
-    raw: float | None
+    raw: Estimate
     """Share of those rows on which all agree."""
-    kappa: float | None
-    """Cohen's for two scorers, Fleiss' for more."""
+    kappa: Estimate
+    """None where all gave one and the same; without an interval where there is none to be had."""
 
 
 class ScorerInfo(_Part):
@@ -211,7 +213,7 @@ class Results(_Part):
     comparisons: list[Comparison]
     """Each pair of modalities, for each scorer and label."""
     agreement: list[Agreement]
-    """Each pair of scorers; all judges together where there are three or more."""
+    """Each pair of scorers; all judges together where there are several."""
 
 
 def read_results(run: Path) -> Results:

@@ -155,3 +155,8 @@ def test_intervals_cover_the_truth(prompts: int, rate: float) -> None:
             low, high = wilson([hits.sum() / sizes.sum() * prompts], [prompts])
         covered += bool(low[0] <= rate <= high[0])
     assert covered / runs >= 0.91
+
+
+def test_bootstrap_of_what_cannot_be_told_is_nan() -> None:
+    low, high = bootstrap(clusters_of([0, 0], [0, 0]), ratio, seed=0)
+    assert np.isnan([low, high]).all()

@@ -1,0 +1,127 @@
+"""`demur score` and `python -m evaluators.score`: what the answers of runs were, and what follows from that."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demur.console import run
+from demur.errors import UsageError
+from demur.results import Estimate, Results
+from evaluators.rates import Draws
+from evaluators.scorers import JUDGES, Scorer, find_scorer
+from evaluators.scoring import score
+from evaluators.statistics import RESAMPLES
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+EXAMPLES = """
+Examples:
+
+    demur score runs/cascade-tiny
+
+    demur score runs/* --judge openai:gpt-4.1-mini --max-requests 2000
+
+    demur score runs/mine --judge openai:a --judge openai:b --judge openai:c --base-url http://localhost:8000/v1
+"""
+
+
+@app.command("score", epilog=EXAMPLES)
+def main(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `demur respond` made.")],
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also ask a model: `openai:MODEL`, `hf:REPO_OR_PATH`, `scripted:FILE`. Repeated: a majority decides."
+        ),
+    ] = None,
+    scorer: Annotated[
+        list[str] | None, typer.Option(help="Registered scorers to use in place of `keyword`; may be repeated.")
+    ] = None,
+    keywords: Annotated[
+        Path | None, typer.Option(help="Refusal phrases to add to the built-in ones or to use instead of them.")
+    ] = None,
+    judge_format: Annotated[
+        str | None, typer.Option(help="Of the judges: `chat`, or which guard it is; else its name tells.")
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(help="Of the judges' OpenAI-compatible server.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests under way at once. Default: 8.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that one request may take. Default: 120.")] = None,
+    max_requests: Annotated[
+        int | None, typer.Option(help="Requests that each judge may make, retries included; then it stops.")
+    ] = None,
+    price_per_million: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="US dollars for a million tokens in and out: says the cost.", metavar="IN OUT"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to more than 1,000 requests.")] = False,
+    download: Annotated[
+        bool | None, typer.Option("--download", help="A local judge may be downloaded from its hub.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    resamples: Annotated[int, typer.Option(min=200, help="Bootstrap resamples for each interval.")] = RESAMPLES,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Forget earlier verdicts, judges' too.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
+) -> None:
+    """Score the responses of runs: RUN/verdicts.jsonl, and RUN/results.json with intervals.
+
+    What a judge found is kept: running the same command again asks it only what it has not judged. Scorers of earlier
+    calls stay in the results as long as the responses are the same. The key of a judge's server comes from
+    JUDGE_API_KEY or OPENAI_API_KEY.
+    """
+    options = {
+        "format": judge_format,
+        "base_url": base_url,
+        "concurrency": concurrency,
+        "timeout": timeout,
+        "max_requests": max_requests,
+        "prices": price_per_million,
+        "many_requests": yes,
+        "download": download,
+    }
+    scorers = [*_registered(scorer or ["keyword"], keywords), *_judges(judge or [], options, quiet=quiet)]
+    names = [each.name for each in scorers]
+    for name in names:
+        if names.count(name) > 1 or name == JUDGES:
+            raise UsageError(f"{name} names more than one scorer; each is scored with once")
+    for folder in runs:
+        results = score(folder, scorers, draws=Draws(seed, resamples), overwrite=overwrite, quiet=quiet)
+        if not quiet:
+            print(f"{folder}: {results.model}\n{table(results)}")
+
+
+def _registered(names: list[str], keywords: Path | None) -> list[Scorer]:
+    if keywords and "keyword" not in names:
+        raise UsageError("--keywords is for the keyword scorer; add: --scorer keyword")
+    return [find_scorer(name, **({"keywords": keywords} if name == "keyword" else {})) for name in names]
+
+
+def _judges(specs: list[str], options: Mapping[str, object], *, quiet: bool) -> list[Scorer]:
+    if not specs:
+        return []
+    from evaluators.judge import make_judge
+
+    return [make_judge(spec, options, quiet=quiet) for spec in specs]
+
+
+def table(results: Results) -> str:
+    """The headlines of a run, for the terminal."""
+    lines = [f"{'scorer':<20} {'modality':<11} {'refusal (harmful)':<20} {'over-rejection':<20} coverage"]
+    lines += [
+        f"{line.scorer:<20} {line.modality:<11} {_shown(line.refusal_rate):<20} "
+        f"{_shown(line.over_rejection_rate.mean):<20} {line.coverage:.1%}"
+        for line in results.headlines
+    ]
+    lines += [f"{each.scorer:<20} {'score':<11} {_shown(each.score)}" for each in results.overall]
+    return "\n".join(lines)
+
+
+def _shown(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "-"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,108 @@
+"""Scoring a run: each scorer's verdicts, what judges found before, and the summary of it all."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from demur.console import progress, say
+from demur.errors import InputError
+from demur.files import append_jsonl, folder_lock, read_jsonl, write_json, write_jsonl
+from demur.nouns import Outcome, Verdict
+from demur.results import RESULTS, Results, ScorerInfo, read_results
+from evaluators.rates import Draws
+from evaluators.runs import Run, check_run, read_run, read_verdicts
+from evaluators.scorers import JUDGES, Finding, Item, Scorer, describe, majority
+from evaluators.summarise import responses_sha256, summarise
+
+JOURNAL = ".judged.jsonl"
+"""In a run: every finding of a judge, by its content, so that no judge is asked the same thing twice."""
+
+
+def score(
+    folder: Path, scorers: Sequence[Scorer], *, draws: Draws | None = None, overwrite: bool = False, quiet: bool = False
+) -> Results:
+    """Score the responses of a run and summarise them: `verdicts.jsonl` and `results.json`, each whole or not at all.
+
+    What judges found before is not asked again where judge, prompt and response are the same. Scorers of an earlier
+    call that are not among these stay, as long as the responses are the same; `overwrite` begins anew.
+
+    Raises:
+        InputError: the folder holds no run, or a damaged one.
+        ModelError: a judge cannot go on; what it found is kept, and the next call goes on from it.
+    """
+    check_run(folder)  # before the lock makes the folder
+    with folder_lock(folder):
+        run_ = read_run(folder)
+        verdicts, infos = ([], {}) if overwrite else _earlier(run_, {scorer.name for scorer in scorers}, quiet=quiet)
+        if overwrite:
+            (folder / JOURNAL).unlink(missing_ok=True)
+        for scorer in scorers:
+            verdicts += _verdicts(run_, scorer, quiet=quiet)
+            infos[scorer.name] = describe(scorer)
+        infos = dict(sorted(infos.items(), key=lambda item: (item[1].judge, item[0])))
+        judges = [name for name, info in infos.items() if info.judge]
+        if len(judges) > 1:
+            verdicts += list(majority([verdict for verdict in verdicts if verdict.scorer in judges], len(judges)))
+            infos[JUDGES] = ScorerInfo(judge=False, settings={"majority of": judges}, sha256="")
+        write_jsonl(folder / "verdicts.jsonl", (verdict.model_dump(mode="json") for verdict in verdicts))
+        results = summarise(run_, verdicts, infos, draws=draws)
+        write_json(folder / RESULTS, results.model_dump(mode="json"))
+        return results
+
+
+def _earlier(run_: Run, now: set[str], *, quiet: bool) -> tuple[list[Verdict], dict[str, ScorerInfo]]:
+    """The verdicts of scorers that are not asked now, and what those scorers were."""
+    try:
+        results = read_results(run_.folder)
+        verdicts = [each for each in read_verdicts(run_.folder) if each.scorer not in {*now, JUDGES}]
+    except InputError:  # none, or of another version: there is nothing to keep
+        return [], {}
+    if results.hashes.responses != responses_sha256(run_):
+        for name in sorted({verdict.scorer for verdict in verdicts}):
+            say(f"{run_.folder}: the responses have changed since {name} scored them; score with it again", quiet=quiet)
+        return [], {}
+    infos = {name: info for name, info in results.scorers.items() if name not in {*now, JUDGES}}
+    return [verdict for verdict in verdicts if verdict.scorer in infos], infos
+
+
+def _verdicts(run_: Run, scorer: Scorer, *, quiet: bool) -> Iterator[Verdict]:
+    """A scorer's verdict on each response, in the order of the samples; the same content is scored once."""
+    columns = zip(run_.keys, run_.samples["prompt"], run_.samples["label"], strict=True)
+    asked = [(key, prompt, label) for key, prompt, label in columns if key in run_.responses]
+    items = {
+        key: Item(prompt, label, text) for key, prompt, label in asked if (text := run_.responses[key].text) is not None
+    }
+    findings = _findings(run_.folder / JOURNAL, scorer, list(dict.fromkeys(items.values())), quiet=quiet)
+    for key, *_ in asked:
+        if key in items:
+            finding = findings.get(items[key], Finding(None, reason="the scorer said nothing"))
+        else:
+            finding = Finding(None, reason=f"no answer: {run_.responses[key].error or 'no text'}")
+        yield finding.verdict(*key, scorer.name)
+
+
+def _findings(journal: Path, scorer: Scorer, items: Sequence[Item], *, quiet: bool) -> dict[Item, Finding]:
+    fingerprint = describe(scorer).sha256
+    known = _journalled(journal, fingerprint) if scorer.judge else {}
+    found = {item: known[item.sha256] for item in items if item.sha256 in known} if known else {}
+    open_ = [item for item in items if item not in found]
+    for position, finding in progress(
+        scorer.score(open_), total=len(open_), what=scorer.name, unit="answer", quiet=quiet
+    ):
+        found[open_[position]] = finding
+        if scorer.judge and finding.outcome is not None:  # a failure is tried again next time
+            line = {"scorer": fingerprint, "item": open_[position].sha256, **vars(finding)}
+            append_jsonl(journal, [line])
+    return found
+
+
+def _journalled(journal: Path, fingerprint: str) -> dict[str, Finding]:
+    if not journal.is_file():
+        return {}
+    try:
+        return {
+            row["item"]: Finding(Outcome(row["outcome"]), row["evidence"], row["score"], row["reason"])
+            for row in read_jsonl(journal)
+            if row["scorer"] == fingerprint
+        }
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{journal}: damaged ({error}); delete it, and the judges are asked again") from None
