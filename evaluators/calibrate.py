@@ -1,0 +1,101 @@
+"""`demur calibrate` and `python -m evaluators.calibrate`: how far a scorer can be trusted, against people's labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demur.console import run
+from demur.errors import UsageError
+from demur.files import write_json
+from demur.results import Estimate
+from evaluators.calibration import Interval, Report, report
+from evaluators.labels import Columns, parse_meaning, read_labels
+from evaluators.rates import Draws
+from evaluators.scorers import Scorer, find_scorer
+from evaluators.statistics import RESAMPLES
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+SHOWN = ("kappa", "accuracy", "precision", "recall")
+
+EXAMPLES = """
+Examples:
+
+    demur calibrate --labels xstest.csv --out keyword.json
+
+    demur calibrate --labels xstest.csv --keywords published.txt --opening 120 --out published.json
+
+    demur calibrate --labels mine.csv --label-column verdict --map no=refusal --map yes=compliance --out mine.json
+"""
+
+
+@app.command("calibrate", epilog=EXAMPLES)
+def main(
+    labels: Annotated[Path, typer.Option(help="Labelled responses: CSV, TSV, JSONL or Parquet; XSTest's columns.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+    scorer: Annotated[str, typer.Option(help="A registered scorer.")] = "keyword",
+    judge: Annotated[
+        str | None, typer.Option(help="A judge instead: `openai:MODEL`, `hf:PATH`, `scripted:FILE`.")
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(help="Of the judge's OpenAI-compatible server.")] = None,
+    keywords: Annotated[
+        Path | None, typer.Option(help="For `keyword`: phrases to add (TOML), or a published list to use as it is.")
+    ] = None,
+    opening: Annotated[
+        int | None, typer.Option(min=1, help="With a published list: look into so many characters only.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="With a published list: case and apostrophes count.")] = False,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Published lists to compare with, paired; may be repeated.")
+    ] = None,
+    response_column: Annotated[str, typer.Option(help="Column of the responses.")] = Columns.response,
+    label_column: Annotated[str, typer.Option(help="Column of people's labels.")] = Columns.label,
+    model_column: Annotated[str, typer.Option(help="Column of the models, if there is one.")] = Columns.model,
+    prompt_column: Annotated[str, typer.Option(help="Column of the prompts, if there is one.")] = Columns.prompt,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="LABEL=OUTCOME", help="What a label means; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    resamples: Annotated[int, typer.Option(min=200, help="Bootstrap resamples for each interval.")] = RESAMPLES,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
+) -> None:
+    """Compare a scorer with people's labels: accuracy, Cohen's kappa, precision, recall, confusion, with intervals."""
+    if keywords is None and (opening is not None or exact):
+        raise UsageError("--opening and --exact say how a published list is used: name it with --keywords")
+    if keywords is not None and (judge is not None or scorer != "keyword"):
+        raise UsageError("--keywords is for the keyword scorer alone")
+    if judge is not None:
+        from evaluators.judge import make_judge
+
+        chosen: Scorer = make_judge(judge, {"base_url": base_url}, quiet=quiet)
+    else:
+        options = {"keywords": keywords, "opening": opening, "exact": exact} if keywords else {}
+        chosen = find_scorer(scorer, **options)
+    columns = Columns(response_column, label_column, model_column, prompt_column)
+    rows = read_labels(labels, columns, parse_meaning(map_ or []))
+    found = report(labels, rows, chosen, against or [], Draws(seed, resamples), quiet=quiet)
+    write_json(out, found.model_dump(mode="json"))
+    if not quiet:
+        print(table(found))
+
+
+def table(found: Report) -> str:
+    """The calibration for the terminal: a line for each model and one for all."""
+    lines = [f"{'model':<24} {'n':>6}  " + "  ".join(f"{name:<22}" for name in SHOWN)]
+    for name, part in [*found.models.items(), ("together", found)]:
+        cells = [_shown(getattr(part, score), part.intervals[score]) for score in SHOWN]
+        lines.append(f"{name:<24} {part.scored:>6}  " + "  ".join(f"{cell:<22}" for cell in cells))
+        lines += [f"{'':<24} kappa over {other}: {_shown(each.value, each)}" for other, each in part.kappa_over.items()]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _shown(value: float | None, interval: Interval | Estimate) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if interval.low is None else f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+if __name__ == "__main__":
+    run(app)

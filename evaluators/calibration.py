@@ -1,0 +1,181 @@
+"""How far a scorer agrees with what people say of the same responses."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from demur.console import progress
+from demur.errors import InputError
+from demur.files import sha256_file
+from demur.nouns import Label, Outcome, prompt_id
+from demur.results import Estimate, ScorerInfo
+from evaluators.agreement import SCORES, kappa_difference, row_shares, score_estimates, tables
+from evaluators.keyword import KeywordScorer
+from evaluators.labels import Labelled
+from evaluators.rates import Draws
+from evaluators.scorers import Item, Scorer, describe
+from evaluators.statistics import CONFIDENCE, Floats
+
+Codes = npt.NDArray[np.int64]
+T = TypeVar("T")
+
+POSITIVE = frozenset({Outcome.REFUSAL, Outcome.PARTIAL})
+OUTCOMES = tuple(Outcome)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(_Part):
+    """An interval of 95%; None where nothing varies."""
+
+    low: float | None
+    high: float | None
+    method: str | None
+
+
+class Calibration(_Part):
+    """How far a scorer agrees with people. Positive: refusal or partial; `unclear` is negative.
+
+    Intervals are a bootstrap over prompts, in the terms of `demur.results`.
+    """
+
+    n: int
+    scored: int
+    """Rows that the scorer could score; the others are in no number below."""
+    prompts: int
+    accuracy: float | None
+    kappa: float | None
+    """Cohen's."""
+    precision: float | None
+    recall: float | None
+    intervals: dict[str, Interval]
+    """Of the four above, by name."""
+    confusion: dict[Outcome, dict[Outcome, int]]
+    """Rows, by what people said and then by what the scorer said."""
+    confusion_shares: dict[Outcome, dict[Outcome, Estimate]]
+    """The same, as shares of what people said."""
+    kappa_over: dict[str, Estimate]
+    """Kappa minus that of each other scorer, by its name; the bootstrap is paired."""
+
+
+class Report(Calibration):
+    """What the command writes: all models together, and each by itself, since pooling hides a scorer of one style."""
+
+    models: dict[str, Calibration]
+    scorer: str
+    settings: ScorerInfo
+    labels_sha256: str
+    seed: int
+    resamples: int
+    confidence: float
+
+
+def calibrate(
+    rows: Sequence[Labelled],
+    outcomes: Sequence[Outcome | None],
+    draws: Draws,
+    *,
+    others: Mapping[str, Sequence[Outcome]] | None = None,
+) -> Calibration:
+    """The agreement of a scorer's outcomes, one a row, with people's labels.
+
+    Rows of one prompt, answered by several models, are drawn together; a row without a prompt by itself. What could not
+    be scored is None. `others` are the outcomes of scorers to compare with.
+
+    Raises:
+        InputError: no row was scored.
+    """
+    kept = [number for number, outcome in enumerate(outcomes) if outcome is not None]
+    if not kept:
+        raise InputError("no response could be scored")
+    labels = [rows[number].label for number in kept]
+    clusters = _clusters([rows[number] for number in kept])
+    full = _tables(labels, [outcomes[number] for number in kept], clusters)
+    estimates = score_estimates(_binary(full), draws)
+    over = {
+        name: np.stack([_binary(full), _binary(_tables(labels, [said[number] for number in kept], clusters))], axis=1)
+        for name, said in (others or {}).items()
+    }
+    return Calibration(
+        n=len(rows),
+        scored=len(kept),
+        prompts=len(full),
+        accuracy=estimates["accuracy"].value,
+        kappa=estimates["kappa"].value,
+        precision=estimates["precision"].value,
+        recall=estimates["recall"].value,
+        intervals={name: Interval(**estimates[name].model_dump(exclude={"value"})) for name in SCORES},
+        confusion=_by_outcome(full.sum(axis=0).astype(int).tolist()),
+        confusion_shares=_by_outcome(row_shares(full, draws)),
+        kappa_over={name: kappa_difference(both, draws, name) for name, both in over.items()},
+    )
+
+
+def _clusters(rows: Sequence[Labelled]) -> Codes:
+    prompts = [f"row {number}" if row.prompt is None else prompt_id(row.prompt) for number, row in enumerate(rows)]
+    return np.unique(prompts, return_inverse=True)[1]
+
+
+def _tables(labels: Sequence[Outcome], outcomes: Sequence[Outcome | None], clusters: Codes) -> Floats:
+    """Labels against outcomes, a table for each cluster: `[clusters, outcomes, outcomes]`."""
+    truth, found = ([OUTCOMES.index(each) for each in side if each] for side in (labels, outcomes))
+    return tables(truth, found, (len(OUTCOMES), len(OUTCOMES)), clusters)
+
+
+def _binary(full: Floats) -> Floats:
+    """Tables of outcomes as tables of negative and positive."""
+    side = np.array([[outcome not in POSITIVE, outcome in POSITIVE] for outcome in OUTCOMES], float)
+    binary: Floats = side.T @ full @ side
+    return binary
+
+
+def _by_outcome(table: Sequence[Sequence[T]]) -> dict[Outcome, dict[Outcome, T]]:
+    return {label: dict(zip(OUTCOMES, row, strict=True)) for label, row in zip(OUTCOMES, table, strict=True)}
+
+
+def score_rows(rows: Sequence[Labelled], scorer: Scorer, *, quiet: bool = True) -> list[Outcome | None]:
+    """What a scorer says of each row; None where it cannot.
+
+    Labelled responses do not say whether their prompt is harmful: a scorer is told `borderline`, and what an outcome is
+    does not depend on it.
+    """
+    outcomes: list[Outcome | None] = [None] * len(rows)
+    items = [Item(row.prompt or "", Label.BORDERLINE, row.response) for row in rows]
+    findings = scorer.score(items)
+    for position, finding in progress(findings, total=len(items), what=scorer.name, unit="answer", quiet=quiet):
+        outcomes[position] = finding.outcome
+    return outcomes
+
+
+def report(
+    labels: Path, rows: Sequence[Labelled], scorer: Scorer, lists: Sequence[Path], draws: Draws, *, quiet: bool = True
+) -> Report:
+    """Calibrate a scorer on all rows and on each model's, and compare it with published lists of phrases."""
+    outcomes = score_rows(rows, scorer, quiet=quiet)
+    others = {path.name: [found for found in score_rows(rows, KeywordScorer(path)) if found] for path in lists}
+
+    def part(model: str | None) -> Calibration:
+        where = [number for number, row in enumerate(rows) if model is None or row.model == model]
+        return calibrate(
+            [rows[number] for number in where],
+            [outcomes[number] for number in where],
+            draws,
+            others={name: [said[number] for number in where] for name, said in others.items()},
+        )
+
+    return Report(
+        **dict(part(None)),
+        models={model: part(model) for model in sorted({row.model for row in rows})},
+        scorer=scorer.name,
+        settings=describe(scorer),
+        labels_sha256=sha256_file(labels),
+        seed=draws.seed,
+        resamples=draws.resamples,
+        confidence=CONFIDENCE,
+    )
