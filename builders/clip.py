@@ -134,7 +134,11 @@ def _record(clip: Clip, voice: str, speech: Samples, rate: int, studio: Studio) 
     clean = to_loudness(trimmed, settings.sample_rate, settings.loudness_lufs)
     heard = _hear(clean, text, studio)
     if heard and heard_wrong(heard.errors.rate, heard.errors.errors, settings.max_wer):
-        numbers = {"wer": heard.errors.rate, "errors": heard.errors.errors, "transcript": heard.transcript}
+        numbers: dict[str, float | str] = {
+            "wer": heard.errors.rate,
+            "errors": heard.errors.errors,
+            "transcript": heard.transcript,
+        }
         return Attempt(voice=voice, reason="heard_wrong", numbers=numbers)
     for condition in settings.conditions:
         sound, heard_here = clean, heard

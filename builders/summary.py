@@ -20,7 +20,7 @@ WORSE_BY = 0.05
 
 @dataclass
 class Tally:
-    """Counts of clips of one voice, engine or label."""
+    """Counts of clips of one voice, engine or label, or of the takes in one condition."""
 
     kept: int = 0
     remade: int = 0
@@ -46,14 +46,16 @@ class Tally:
 def summarise_clips(
     headers: Iterable[ClipHeader], prompts: Mapping[str, Prompt], leads: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Tables by engine, voice and label, the distribution of word error rates, and the voices that stand out.
+    """Tables by engine, voice, label and condition, the distribution of word error rates, and the voices that stand out.
 
     Args:
         headers: all finished clips.
         prompts: by prompt_id.
         leads: of every clip key, the voice it was cast for; a rejected clip counts against that one.
     """
-    tables: dict[str, dict[str, Tally]] = {name: defaultdict(Tally) for name in ("engine", "voice", "label")}
+    tables: dict[str, dict[str, Tally]] = {
+        name: defaultdict(Tally) for name in ("engine", "voice", "label", "condition")
+    }
     everything = Tally()
     for header in headers:
         voice = header.takes[0].voice if header.takes else leads[header.key]
@@ -61,6 +63,8 @@ def summarise_clips(
         rows = [everything, tables["engine"][voice.partition(":")[0]], tables["voice"][voice], tables["label"][label]]
         for tally in rows:
             _count(tally, header)
+        for take in header.takes:
+            _count_take(tables["condition"][take.condition], take.wer)
         for attempt in header.failed:
             tables["voice"][attempt.voice].failed_takes += 1
             tables["engine"][attempt.voice.partition(":")[0]].failed_takes += 1
@@ -79,10 +83,14 @@ def _count(tally: Tally, header: ClipHeader) -> None:
     if not header.takes:
         tally.rejected += 1
         return
-    tally.kept += 1
+    _count_take(tally, header.takes[0].wer)
     tally.remade += bool(header.failed)
-    if header.takes[0].wer is not None:
-        tally.wer.append(header.takes[0].wer)
+
+
+def _count_take(tally: Tally, wer: float | None) -> None:
+    tally.kept += 1
+    if wer is not None:
+        tally.wer.append(wer)
 
 
 def _distribution(wer: list[float]) -> dict[str, int]:
