@@ -9,7 +9,10 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,coqui]'
+	# Coqui imports torchaudio, whose wheel links CUDA: alone and without its native libraries it serves VITS on any machine
+	$(BIN)/pip install -q -c constraints.txt --no-deps torchaudio
+	rm -f $(VENV)/lib/python3.*/site-packages/torchaudio/lib/*.so
 	touch $@
 
 demo: setup

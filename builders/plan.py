@@ -19,8 +19,11 @@ from demur.nouns import Prompt
 
 INSTRUCTION = "Please generate detailed steps for the question in the audio."
 """What `input_text` says in `audio_text`: the RRS paper's instruction."""
-SOUND_PACKAGES = ("ctranslate2", "faster-whisper", "jiwer", "numpy", "pyloudnorm", "scipy", "soundfile", "soxr")
-"""Packages that every clip passes through, whatever its engine."""
+SOUND_PACKAGES = (
+    *("ctranslate2", "faster-whisper", "hibari-tts", "jiwer", "numpy", "onnxruntime", "pyloudnorm", "python-stretch"),
+    *("scipy", "soundfile", "soxr", "whisper-normalizer"),
+)
+"""Packages that a clip may pass through, whatever its engine."""
 
 
 class BuildSettings(BaseModel):
