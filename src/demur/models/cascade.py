@@ -1,0 +1,98 @@
+"""`cascade:ASR+LLM`: speech is recognised, then a text model answers. `cascade-tiny` is the embedded one."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from demur.asr import PACKAGED, Transcriber
+from demur.assets import SMOLLM2_135M, WHISPER_TINY_EN
+from demur.audio import Samples
+from demur.errors import UsageError
+from demur.models import Answer, Model, ModelOptions, Query
+from demur.models.smollm import smollm2_folder
+from demur.models.text_lm import TextLM, find_folder, fingerprint
+
+JOINT = "\n\n"
+"""Between the instruction and the transcript: the instruction says what to do with what follows."""
+_REMEMBERED = 100_000
+"""Transcripts kept, so that the clips of `audio_only` are not heard again in `audio_text`: some 10 MB."""
+
+
+class CascadeOptions(ModelOptions):
+    """How to decode, and whether a model may be downloaded."""
+
+    download: bool = False
+
+
+class Cascade(Model):
+    """Whisper through faster-whisper, then a chat model through transformers.
+
+    The chat model is asked one user message: the transcript (`audio_only`), the text (`text_only`), or the instruction,
+    an empty line and the transcript (`audio_text`). No system message but the one of its own chat template.
+    """
+
+    Options = CascadeOptions
+
+    def __init__(self, name: str, options: CascadeOptions) -> None:
+        asr, plus, llm = name.partition("+")
+        if not (asr and plus and llm):
+            raise UsageError(f"cascade:{name}: write it as cascade:ASR+LLM, for example cascade:{PACKAGED}+path/to/llm")
+        folder = find_folder(llm, download=options.download)
+        is_folder = Path(asr).is_dir()
+        parts = {
+            "asr": {"name": Path(asr).name, "fingerprint": fingerprint(Path(asr))} if is_folder else {"name": asr},
+            "llm": {"name": Path(llm).name, "fingerprint": fingerprint(folder)},
+        }
+        title = f"cascade:{parts['asr']['name']}+{parts['llm']['name']}"
+        self._set_up(title, asr, lambda: folder, parts, options)
+
+    def _set_up(
+        self, name: str, asr: str, folder: Callable[[], Path], parts: Mapping[str, Any], options: CascadeOptions
+    ) -> None:
+        self.name, self._asr, self._folder, self._options = name, asr, folder, options
+        self.batch_size, self.max_new_tokens = options.batch_size, options.max_new_tokens
+        decoding = {"dtype": "bfloat16", "max_new_tokens": options.max_new_tokens, "temperature": options.temperature}
+        self.settings = {**parts, "joint": JOINT, **decoding}
+        self._heard: dict[bytes, str] = {}
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """Transcribe what is heard, then generate all answers as one batch."""
+        return self._llm.generate([[{"role": "user", "content": self._to_text(query)}] for query in queries])
+
+    def _to_text(self, query: Query) -> str:
+        if query.audio is None:
+            return query.input_text
+        transcript = self._transcribe(query.audio, query.rate)
+        return f"{query.input_text}{JOINT}{transcript}" if query.input_text else transcript
+
+    def _transcribe(self, samples: Samples, rate: int) -> str:
+        key = hashlib.sha256(samples.tobytes() + str(rate).encode()).digest()
+        if key not in self._heard:
+            if len(self._heard) >= _REMEMBERED:
+                self._heard.clear()
+            self._heard[key] = self._transcriber.transcribe(samples, rate)
+        return self._heard[key]
+
+    @cached_property
+    def _transcriber(self) -> Transcriber:
+        return Transcriber(self._asr, language=None, download=self._options.download)
+
+    @cached_property
+    def _llm(self) -> TextLM:
+        limit, temperature = self._options.max_new_tokens, self._options.temperature
+        return TextLM(self._folder(), max_new_tokens=limit, temperature=temperature)
+
+
+class CascadeTiny(Cascade):
+    """Whisper tiny.en and SmolLM2-135M-Instruct, from wheels on PyPI: a real system that runs offline on a CPU."""
+
+    def __init__(self, name: str, options: CascadeOptions) -> None:
+        if name:
+            raise UsageError(f"cascade-tiny takes no name ({name!r}); for models of your own: cascade:ASR+LLM")
+        parts = {
+            "asr": {"name": PACKAGED, "wheel_sha256": WHISPER_TINY_EN.sha256},
+            "llm": {"name": "SmolLM2-135M-Instruct", "wheel_sha256": SMOLLM2_135M.sha256},
+        }
+        self._set_up("cascade-tiny", PACKAGED, smollm2_folder, parts, options)
