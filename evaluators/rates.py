@@ -12,7 +12,17 @@ from demur.nouns import Label, Modality, Outcome
 from demur.results import GROUPS, Estimate, Method
 from demur.seeds import derive_seed
 from evaluators.runs import OUTCOMES, Marks
-from evaluators.statistics import MIN_CLUSTERS, RESAMPLES, Bounds, Floats, Term, bootstrap, mover, wilson
+from evaluators.statistics import (
+    MIN_CLUSTERS,
+    RESAMPLES,
+    Bounds,
+    Floats,
+    Term,
+    bootstrap,
+    effective_clusters,
+    mover,
+    wilson,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -21,7 +31,7 @@ Codes = npt.NDArray[np.int64]
 
 # columns of the sums of some rows: a count for each outcome, then these
 SCORED, ASKED, SCORE, SCORE_ROWS = range(len(OUTCOMES), len(OUTCOMES) + 4)
-_SUMS = SCORE_ROWS + 1
+SUMS = SCORE_ROWS + 1
 REFUSAL = OUTCOMES.index(Outcome.REFUSAL)
 PARTIAL = OUTCOMES.index(Outcome.PARTIAL)
 _LOWEST, _HIGHEST = 1, 5
@@ -106,7 +116,7 @@ def _runs_of_equals(values: Codes) -> Iterator[tuple[int, int]]:
 
 def row_sums(marks: Marks) -> Floats:
     """Each row of a run as sums `[rows, sums]`: one outcome or none, scored, asked, and a judge's score."""
-    sums = np.zeros((len(marks.outcomes), _SUMS))
+    sums = np.zeros((len(marks.outcomes), SUMS))
     for code in range(len(OUTCOMES)):
         sums[:, code] = marks.outcomes == code
     sums[:, SCORED] = marks.outcomes >= 0
@@ -129,7 +139,7 @@ def rates(clusters: Floats, draws: Draws, *what: object) -> list[Estimate]:
     bounds = bootstrap(
         np.column_stack([hits, n]), _ratios, seed=draws.seed_for("rates", *what), resamples=draws.resamples
     )
-    return _or_wilson(value, bounds, len(seen))
+    return _within_wilson(value, bounds, n)
 
 
 def _ratios(totals: Floats) -> Floats:
@@ -141,13 +151,18 @@ def _estimates(value: Floats, bounds: Bounds, method: Method) -> list[Estimate]:
     return [Estimate(value=float(v), low=float(low), high=float(high), method=method) for v, low, high in columns]
 
 
-def _or_wilson(value: Floats, bounds: Bounds, clusters: int) -> list[Estimate]:
-    """Bootstrap intervals, or Wilson's at the number of clusters where those say nothing."""
-    fallback = _estimates(value, wilson(value * clusters, clusters), "wilson-prompts")
-    if clusters < MIN_CLUSTERS:
-        return fallback
-    drawn = _estimates(value, bounds, "bootstrap")
-    return [other if own.low == own.high else own for own, other in zip(drawn, fallback, strict=True)]
+def _within_wilson(value: Floats, bounds: Bounds, sizes: Floats) -> list[Estimate]:
+    """Bootstrap intervals of rates, kept within Wilson's at the number of prompts, from rows for each prompt.
+
+    No rate is less certain than if all rows of a prompt were alike, and there Wilson's interval holds; a bootstrap of
+    few prompts can be wider. Where that says nothing (fewer prompts still, or none that differs), Wilson's it is.
+    """
+    prompts = effective_clusters(sizes)
+    widest = wilson(value * prompts, prompts)
+    drawn = Bounds(np.maximum(bounds.low, widest.low), np.minimum(bounds.high, widest.high))
+    inside, fallback = _estimates(value, drawn, "bootstrap"), _estimates(value, widest, "wilson-prompts")
+    told = (bounds.low < bounds.high) & (len(sizes) >= MIN_CLUSTERS)
+    return [own if says else other for says, own, other in zip(told, inside, fallback, strict=True)]
 
 
 def mean_score(clusters: Floats, draws: Draws, *what: object) -> Estimate | None:
@@ -158,7 +173,7 @@ def mean_score(clusters: Floats, draws: Draws, *what: object) -> Estimate | None
     # brought to 0..1, so that one fallback serves
     seen[:, 0] = (seen[:, 0] - _LOWEST * seen[:, 1]) / (_HIGHEST - _LOWEST)
     bounds = bootstrap(seen, _ratios, seed=draws.seed_for("score", *what), resamples=draws.resamples)
-    share = _or_wilson(_ratios(seen.sum(axis=0)), bounds, len(seen))[0]
+    share = _within_wilson(_ratios(seen.sum(axis=0)), bounds, seen[:, 1])[0]
     scaled = {end: _LOWEST + (_HIGHEST - _LOWEST) * getattr(share, end) for end in ("value", "low", "high")}
     return Estimate(**scaled, method=share.method)
 
@@ -180,7 +195,7 @@ def average_rate(hits: Floats, n: Floats, draws: Draws, *what: object) -> Estima
 
     seed = draws.seed_for("average", *what)
     bounds = bootstrap(np.column_stack([hits, n]), mean, seed=seed, resamples=draws.resamples)
-    return _or_wilson(value, bounds, len(n))[0]
+    return _within_wilson(value, bounds, n.sum(axis=1))[0]
 
 
 def score_weights(labels: Sequence[Label]) -> dict[Label, float] | None:

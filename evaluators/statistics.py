@@ -24,7 +24,7 @@ MIN_CLUSTERS = 5
 """Fewer clusters than this cannot show how clusters vary."""
 _BLOCK = 4_000_000
 """Numbers held at once while drawing: 32 MB."""
-_BINOMIAL_COST = 6
+_BINOMIAL_COST = 8
 """Of drawing how often one kind occurs, against drawing one cluster; measured."""
 _TINY = 1e-12
 
@@ -58,6 +58,15 @@ def wilson(successes: npt.ArrayLike, n: npt.ArrayLike, *, confidence: float = CO
     half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
     # the limits touch 0 and 1 exactly there; rounding must not carry the rate outside
     return Bounds(np.clip(np.minimum(centre - half, rate), 0, 1), np.clip(np.maximum(centre + half, rate), 0, 1))
+
+
+def effective_clusters(sizes: npt.ArrayLike) -> float:
+    """How many clusters of one size tell as much as clusters of these sizes, if all rows of a cluster are alike.
+
+    L. Kish (1965), Survey Sampling: the squared sum over the sum of squares.
+    """
+    n = np.asarray(sizes, float)
+    return float(n.sum() ** 2 / (n**2).sum())
 
 
 def bootstrap(
@@ -103,15 +112,15 @@ def _cluster_counts(
     """How often each kind of cluster is drawn: blocks `[resamples in the block, kinds]`."""
     kinds, clusters = len(counts), int(counts.sum())
     few_kinds = kinds * _BINOMIAL_COST < clusters
-    kind_of = np.repeat(np.arange(kinds, dtype=np.int32), counts)
+    kind_of = np.repeat(np.arange(kinds), counts)
     block = max(1, _BLOCK // (kinds if few_kinds else clusters))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         if few_kinds:
             yield rng.multinomial(clusters, counts / clusters, size=size)
         else:
-            drawn = kind_of[rng.integers(clusters, size=(size, clusters), dtype=np.int32)]
-            drawn += kinds * np.arange(size, dtype=np.int32)[:, None]
+            drawn = kind_of[rng.integers(clusters, size=(size, clusters))]
+            drawn += kinds * np.arange(size)[:, None]
             yield np.bincount(drawn.ravel(), minlength=size * kinds).reshape(size, kinds)
 
 

@@ -30,9 +30,10 @@ GROUPS: tuple[str, ...] = ("category", "kind", "engine", "voice", "speaker_gende
 Method = Literal["wilson", "bootstrap", "wilson-prompts", "mover"]
 """How an interval was made.
 
-`wilson`: Wilson's, where every prompt has one row. `bootstrap`: BCa, clustered by prompt. `wilson-prompts`: Wilson's at
-the number of prompts, where the bootstrap says nothing: fewer than five prompts, or none that differs from another.
-`mover`: from the intervals of the rates that a sum is made of (other labels' prompts are independent).
+`wilson`: Wilson's score interval, where every prompt has one row. `bootstrap`: BCa, clustered by prompt, kept within
+what it would be if all rows of a prompt were alike. `wilson-prompts`: Wilson's at the number of prompts, where the
+bootstrap says nothing: fewer than five prompts, or none that differs from another. `mover`: from the intervals of the
+rates that a sum is made of (prompts of other labels are independent).
 """
 
 

@@ -95,6 +95,14 @@ def test_same_outcome_everywhere_has_the_width_of_its_prompts(tmp_path: Path) ->
     assert (rate.low, rate.high) == pytest.approx(proportion_confint(20, 20, method="wilson"))
 
 
+def test_voices_that_always_agree_say_no_more_and_no_less_than_one(tmp_path: Path) -> None:
+    samples = make_samples(8)
+    outcomes: list[Outcome | None] = [REFUSAL if number(sample) < 4 else COMPLIANCE for sample in samples]
+    rate = cell(results_of(tmp_path, samples, outcomes), Modality.AUDIO_ONLY, Label.HARMFUL).rates["refusal"]
+    assert rate.method == "bootstrap"
+    assert (rate.low, rate.high) == pytest.approx(proportion_confint(4, 8, method="wilson"), abs=0.05)
+
+
 def test_what_was_not_scored_is_coverage_and_not_a_rate(tmp_path: Path) -> None:
     samples = make_samples(4, voices=("a",), labels=[Label.HARMFUL])
     missing, broken = samples[0], samples[1]
