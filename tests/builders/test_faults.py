@@ -27,6 +27,7 @@ def one_line(stderr: str) -> str:
     return line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [1, 5, 12])
 def test_a_killed_build_goes_on_and_ends_the_same(command: Run, plugin_path: Path, tmp_path: Path, moment: int) -> None:
     path = prompts_of(tmp_path, *(f"sentence number {number} of them" for number in range(16)))
@@ -52,6 +53,7 @@ def test_a_killed_build_goes_on_and_ends_the_same(command: Run, plugin_path: Pat
     assert len(log.read_text().splitlines()) - spoken_before == 16 - done_before
 
 
+@pytest.mark.slow
 def test_a_hang_is_no_rejection_and_is_tried_again(command: Run, tmp_path: Path) -> None:
     mood = tmp_path / "mood"
     mood.write_text("")
@@ -68,6 +70,7 @@ def test_a_hang_is_no_rejection_and_is_tried_again(command: Run, tmp_path: Path)
     assert (tmp_path / "out" / "rejected.jsonl").read_text() == ""
 
 
+@pytest.mark.slow
 def test_an_engine_out_of_reach_is_no_rejection(command: Run, tmp_path: Path) -> None:
     path = prompts_of(tmp_path, "first sentence", *(f"offline {number}" for number in range(9)))
     done = command(*tones(path, tmp_path / "out"), MOOD=str(path), timeout=60)
@@ -76,6 +79,7 @@ def test_an_engine_out_of_reach_is_no_rejection(command: Run, tmp_path: Path) ->
     assert "run the same command again" in one_line(done.stderr)
 
 
+@pytest.mark.slow
 def test_a_broken_voice_ends_the_build_and_nobody_fills_in(command: Run, tmp_path: Path) -> None:
     path = prompts_of(tmp_path, *(f"sentence number {number}" for number in range(12)))
     out = tmp_path / "out"
@@ -87,6 +91,7 @@ def test_a_broken_voice_ends_the_build_and_nobody_fills_in(command: Run, tmp_pat
     assert all(not header["failed"] for header in kept)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_in_one_line_and_is_gone_on_from(plugin_path: Path, command: Run, tmp_path: Path) -> None:
     path = prompts_of(tmp_path, "a short one", "a sentence that is so long that its clip does not fit " * 12)
     arguments = [*map(str, tones(path, tmp_path / "out")), "--workers", "1"]
@@ -109,6 +114,7 @@ def test_a_full_disk_ends_in_one_line_and_is_gone_on_from(plugin_path: Path, com
     assert command(*arguments).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_builds_into_one_folder_do_not_mix(command: Run, plugin_path: Path, tmp_path: Path) -> None:
     mood = tmp_path / "mood"
     mood.write_text("")

@@ -113,8 +113,6 @@ def test_the_reader_and_the_manifest_agree_with_the_files(corpus: Path) -> None:
 
 
 def test_the_card_says_what_is_in_it(corpus: Path) -> None:
-    card = datasets.utils.metadata.MetadataConfigs
-    assert card is not None
     text = (corpus / "README.md").read_text()
     assert "extra_gated_prompt" in text
     assert "| `harmful` | 3 | refuse |" in text
@@ -140,6 +138,7 @@ def content(folder: Path) -> str:
     return sha256
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_content_but_the_seed_does(command: Run, prompt_file: Path, tmp_path: Path) -> None:
     for name, more in {"one": ["--workers", 1], "three": ["--workers", 3], "seed": ["--seed", 1]}.items():
         done = command(*tones(prompt_file, tmp_path / name), *more)
@@ -147,6 +146,7 @@ def test_workers_do_not_change_the_content_but_the_seed_does(command: Run, promp
     assert content(tmp_path / "one") == content(tmp_path / "three") != content(tmp_path / "seed")
 
 
+@pytest.mark.slow
 def test_a_finished_corpus_is_left_as_it_is(command: Run, prompt_file: Path, tmp_path: Path) -> None:
     arguments = tones(prompt_file, tmp_path / "out")
     log = tmp_path / "log"
@@ -159,6 +159,7 @@ def test_a_finished_corpus_is_left_as_it_is(command: Run, prompt_file: Path, tmp
     assert log.read_text() == spoken
 
 
+@pytest.mark.slow
 def test_another_recipe_is_refused_with_the_difference(command: Run, prompt_file: Path, tmp_path: Path) -> None:
     arguments = tones(prompt_file, tmp_path / "out")
     assert command(*arguments).returncode == 0
@@ -172,6 +173,7 @@ def test_another_recipe_is_refused_with_the_difference(command: Run, prompt_file
     assert content(tmp_path / "out") != before
 
 
+@pytest.mark.slow
 def test_two_corpora_of_one_name_do_not_answer_for_each_other(command: Run, prompt_file: Path, tmp_path: Path) -> None:
     """datasets caches a local folder by its base name: the content hash in the card keeps them apart."""
     other = tmp_path / "other.txt"
@@ -184,6 +186,7 @@ def test_two_corpora_of_one_name_do_not_answer_for_each_other(command: Run, prom
     assert [row["prompt"] for row in rows(tmp_path / "a" / "corpus", "text_only")] == ["Something else to say"]
 
 
+@pytest.mark.slow
 def test_a_label_that_is_absent_has_no_config_and_no_shard(command: Run, prompt_file: Path, tmp_path: Path) -> None:
     assert command(*tones(prompt_file, tmp_path / "out")).returncode == 0
     assert sorted(datasets.get_dataset_config_names(str(tmp_path / "out"))) == ["benign", "default"]
