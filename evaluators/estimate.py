@@ -82,4 +82,6 @@ def say_estimate(name: str, expected: Estimate, prices: Prices | None, *, agreed
     cost = f"; at most about ${expected.cost(prices):,.2f}" if prices else ""
     say(f"{name}: {expected}{cost}", quiet=quiet)
     if expected.requests > LARGE and not agreed:
-        raise UsageError(f"{name}: {expected}{cost}: agree to this with --yes, or bound it by --max-requests or --limit")
+        raise UsageError(
+            f"{name}: {expected}{cost}: agree to this with --yes, or bound it by --max-requests or --limit"
+        )

@@ -61,6 +61,11 @@ class ChatClient:
         self._concurrency, self._timeout_s, self._first_wait_s = concurrency, timeout_s, first_wait_s
         self._requests_left, self._key_variables = max_requests, tuple(key_variables)
 
+    @property
+    def length_field(self) -> str:
+        """A request's field for the limit of new tokens: OpenAI's newer models know one name, other servers another."""
+        return "max_completion_tokens" if self.base_url == OPENAI_URL else "max_tokens"
+
     def ask(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """One answer for each request (the body of a chat completion without its `model`), in order.
 

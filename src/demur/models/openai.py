@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from demur.audio import Samples
-from demur.chat import OPENAI_URL, ChatClient
+from demur.chat import ChatClient
 from demur.errors import UsageError
 from demur.models import Answer, Model, ModelOptions, Query
 
@@ -43,9 +43,7 @@ class OpenAIModel(Model):
             timeout_s=options.timeout,
             max_requests=options.max_requests,
         )
-        # OpenAI's newer models know only the new name of this field, most other servers know the old one.
-        limit = "max_completion_tokens" if self._client.base_url == OPENAI_URL else "max_tokens"
-        self._decoding = {limit: options.max_new_tokens, "temperature": options.temperature}
+        self._decoding = {self._client.length_field: options.max_new_tokens, "temperature": options.temperature}
         self.settings = {"base_url": self._client.base_url, "audio_format": "wav", **self._decoding}
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:

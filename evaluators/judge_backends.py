@@ -1,0 +1,141 @@
+"""Who a judge is: a model behind an OpenAI-compatible server, a local one, or a file of what a judge would say."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from demur.chat import ChatClient
+from demur.errors import InputError
+from demur.files import read_jsonl, sha256_file
+from demur.models import Answer
+from demur.models.text_lm import TextLM, find_folder, fingerprint
+from demur.nouns import normalise_text
+from evaluators.scorers import Item
+
+KEY_VARIABLES = ("JUDGE_API_KEY", "OPENAI_API_KEY")
+"""Where the key of a judge's server stands; the first that is set counts."""
+_REFUSED_FIELD = re.compile(r"Error code: 4(?:00|22)\b.*(?:response_format|json_schema)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One response put to a judge."""
+
+    item: Item
+    messages: list[dict[str, str]]
+    schema: dict[str, Any] | None
+    """`response_format`, for servers that can be held to it."""
+
+
+class Backend(Protocol):
+    """What answers a judge's questions."""
+
+    settings: Mapping[str, Any]
+    """Everything about it that changes its answers."""
+    metered: bool
+    """Whether each request may cost money."""
+    batch_size: int
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """One answer for each question, in order.
+
+        Raises:
+            ModelError: it cannot go on at all.
+        """
+        ...
+
+
+class ServedJudge:
+    """A judge behind an OpenAI-compatible server.
+
+    The server is asked for JSON of the verdict's schema. One that refuses the field (400 or 422, naming it) is asked
+    without it from then on; one that ignores it answers freely, so that its answer is parsed like any other.
+    """
+
+    metered = True
+
+    def __init__(self, client: ChatClient, *, max_new_tokens: int, temperature: float, batch_size: int) -> None:
+        self._client, self.batch_size = client, batch_size
+        self._decoding = {client.length_field: max_new_tokens, "temperature": temperature}
+        self.settings: Mapping[str, Any] = {"base_url": client.base_url, **self._decoding}
+        self._with_schema, self._settled = True, False
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """See `ChatClient.ask` for what is an error and what ends the run."""
+        if not self._settled and len(questions) > 1:  # one shows what the server takes; the others need not fail too
+            return [*self.ask(questions[:1]), *self.ask(questions[1:])]
+        answers = self._send(questions)
+        refused = [
+            n for n, answer in enumerate(answers) if self._with_schema and _REFUSED_FIELD.match(answer.error or "")
+        ]
+        if refused:
+            self._with_schema = False
+            for number, answer in zip(refused, self._send([questions[n] for n in refused]), strict=True):
+                answers[number] = answer
+        self._settled = True
+        return answers
+
+    def _send(self, questions: Sequence[Question]) -> list[Answer]:
+        return self._client.ask([self._request(question) for question in questions])
+
+    def _request(self, question: Question) -> dict[str, Any]:
+        schema = {"response_format": question.schema} if question.schema and self._with_schema else {}
+        return {"messages": question.messages, **self._decoding, **schema}
+
+
+class LocalJudge:
+    """A chat or guard model that transformers runs here.
+
+    Raises:
+        ModelError: it is not on this machine, and downloading was not allowed.
+    """
+
+    metered = False
+
+    def __init__(
+        self, name: str, *, max_new_tokens: int, temperature: float, batch_size: int, download: bool = False
+    ) -> None:
+        folder, self.batch_size = find_folder(name, download=download), batch_size
+        self._model = TextLM(folder, max_new_tokens=max_new_tokens, temperature=temperature)
+        decoding = {"dtype": self._model.dtype, "max_new_tokens": max_new_tokens, "temperature": temperature}
+        self.settings: Mapping[str, Any] = {"fingerprint": fingerprint(folder), **decoding}
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """Generate all answers as one batch."""
+        return self._model.generate([question.messages for question in questions])
+
+
+class ScriptedJudge:
+    """What a judge would say, from a JSONL file with the columns `prompt`, `text` and, where it matters, `response`.
+
+    A row with a response answers for that response alone, one without for all responses to its prompt. Prompts are
+    compared in their normalised form, responses as they stand.
+
+    Raises:
+        InputError: the file is missing or has other columns.
+    """
+
+    metered = False
+
+    def __init__(self, path: Path, *, batch_size: int = 32) -> None:
+        self.batch_size = batch_size
+        self._texts: dict[tuple[str, str | None], str] = {}
+        for number, row in enumerate(read_jsonl(path), 1):
+            prompt, response, text = row.get("prompt"), row.get("response"), row.get("text")
+            if not isinstance(prompt, str) or not isinstance(text, str) or not isinstance(response, str | None):
+                raise InputError(
+                    f"{path}: row {number}: needs strings in `prompt` and `text`, and may have a `response`"
+                )
+            self._texts[normalise_text(prompt), response] = text
+        self.settings: Mapping[str, Any] = {"file_sha256": sha256_file(path)}
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """The texts as they stand in the file; an error on what it does not answer."""
+        return [self._look_up(question.item) for question in questions]
+
+    def _look_up(self, item: Item) -> Answer:
+        prompt = normalise_text(item.prompt)
+        text = self._texts.get((prompt, item.response), self._texts.get((prompt, None)))
+        return Answer(None, error="the file has no answer for this") if text is None else Answer(text, "stop")
