@@ -30,7 +30,7 @@ MAX_IDENTICAL = 0.5
 ever the same word for word, but for one fixed refusal; a model that gives it to half of everything does not listen."""
 MAX_LIKENESS = 0.8
 """The same for models that seldom say a thing twice in the same words: how like the first answers the control's answers
-are, as a share of how like them a mere repetition is. Different questions give 0.5 or less."""
+are, as a share of how like them a mere repetition is. Different clips gave cascade-tiny 0.12 to 0.23."""
 MIN_ANSWERS = 5
 """Fewer answers say nothing about a share of one half."""
 
