@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from demur.errors import InputError
 from demur.files import read_jsonl, sha256_file
 from demur.models import Answer, KeyedQuery, Model, ModelOptions, Query
@@ -21,6 +23,8 @@ TEXT_COLUMNS = ("text", "response", "completion", "answer", "output")
 class ScriptedOptions(ModelOptions):
     """Which columns to read; without them the first of the usual names that the file has."""
 
+    batch_size: int = Field(default=512, ge=1)
+    """Looking up takes no time; each batch is one write to disk."""
     id_column: str | None = None
     prompt_column: str | None = None
     text_column: str | None = None

@@ -20,7 +20,7 @@ _PIECES = 16
 class TextLM:
     """A chat model in a local folder, in bfloat16, on the GPU if there is one; loaded on the first `generate`.
 
-    On a CPU bfloat16 is the faster one in batches too (see docs/performance.md); answers may differ from float32's
+    On a CPU bfloat16 is faster than float32 in batches (`benchmarks/bench_respond.py` measures it); answers may differ
     where two tokens are about as likely.
     """
 
