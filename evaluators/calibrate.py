@@ -10,6 +10,17 @@ from demur.errors import UsageError
 from demur.files import write_json
 from demur.results import Estimate
 from evaluators.calibration import Interval, Report, report
+from evaluators.judge_flags import (
+    BaseUrl,
+    Concurrency,
+    Download,
+    JudgeFormat,
+    MaxNewTokens,
+    MaxRequests,
+    PricePerMillion,
+    Timeout,
+    Yes,
+)
 from evaluators.labels import Columns, parse_meaning, read_labels
 from evaluators.rates import Draws
 from evaluators.scorers import Scorer, find_scorer
@@ -38,7 +49,15 @@ def main(
     judge: Annotated[
         str | None, typer.Option(help="A judge instead: `openai:MODEL`, `hf:PATH`, `scripted:FILE`.")
     ] = None,
-    base_url: Annotated[str | None, typer.Option(help="Of the judge's OpenAI-compatible server.")] = None,
+    judge_format: JudgeFormat = None,
+    base_url: BaseUrl = None,
+    concurrency: Concurrency = None,
+    timeout: Timeout = None,
+    max_new_tokens: MaxNewTokens = None,
+    max_requests: MaxRequests = None,
+    price_per_million: PricePerMillion = None,
+    yes: Yes = False,
+    download: Download = None,
     keywords: Annotated[
         Path | None, typer.Option(help="For `keyword`: phrases to add (TOML), or a published list to use as it is.")
     ] = None,
@@ -61,7 +80,10 @@ def main(
     resamples: Annotated[int, typer.Option(min=200, help="Bootstrap resamples for each interval.")] = RESAMPLES,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False,
 ) -> None:
-    """Compare a scorer with people's labels: accuracy, Cohen's kappa, precision, recall, confusion, with intervals."""
+    """Compare a scorer with people's labels: accuracy, Cohen's kappa, precision, recall, confusion, with intervals.
+
+    What a judge found is kept beside the file: running the same command again asks it only what it has not judged.
+    """
     if keywords is None and (opening is not None or exact):
         raise UsageError("--opening and --exact say how a published list is used: name it with --keywords")
     if keywords is not None and (judge is not None or scorer != "keyword"):
@@ -69,13 +91,25 @@ def main(
     if judge is not None:
         from evaluators.judge import make_judge
 
-        chosen: Scorer = make_judge(judge, {"base_url": base_url}, quiet=quiet)
+        judge_options = {
+            "format": judge_format,
+            "base_url": base_url,
+            "concurrency": concurrency,
+            "timeout": timeout,
+            "max_new_tokens": max_new_tokens,
+            "max_requests": max_requests,
+            "prices": price_per_million,
+            "many_requests": yes,
+            "download": download,
+        }
+        chosen: Scorer = make_judge(judge, judge_options, quiet=quiet)
     else:
         options = {"keywords": keywords, "opening": opening, "exact": exact} if keywords else {}
         chosen = find_scorer(scorer, **options)
     columns = Columns(response_column, label_column, model_column, prompt_column)
     rows = read_labels(labels, columns, parse_meaning(map_ or []))
-    found = report(labels, rows, chosen, against or [], Draws(seed, resamples), quiet=quiet)
+    journal = out.with_name(f".{out.stem}.judged.jsonl")
+    found = report(labels, rows, chosen, against or [], Draws(seed, resamples), journal=journal, quiet=quiet)
     write_json(out, found.model_dump(mode="json"))
     if not quiet:
         print(table(found))

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from demur.console import progress
 from demur.errors import InputError
 from demur.files import sha256_file
 from demur.nouns import Label, Outcome, prompt_id
 from demur.results import Estimate, ScorerInfo
 from evaluators.agreement import SCORES, kappa_difference, row_shares, score_estimates, tables
+from evaluators.journal import find
 from evaluators.keyword import KeywordScorer
 from evaluators.labels import Labelled
 from evaluators.rates import Draws
@@ -139,25 +139,31 @@ def _by_outcome(table: Sequence[Sequence[T]]) -> dict[Outcome, dict[Outcome, T]]
     return {label: dict(zip(OUTCOMES, row, strict=True)) for label, row in zip(OUTCOMES, table, strict=True)}
 
 
-def score_rows(rows: Sequence[Labelled], scorer: Scorer, *, quiet: bool = True) -> list[Outcome | None]:
-    """What a scorer says of each row; None where it cannot.
+def score_rows(
+    rows: Sequence[Labelled], scorer: Scorer, *, journal: Path | None = None, quiet: bool = True
+) -> list[Outcome | None]:
+    """What a scorer says of each row; None where it cannot. What a judge finds is kept in `journal`.
 
     Labelled responses do not say whether their prompt is harmful: a scorer is told `borderline`, and what an outcome is
     does not depend on it.
     """
-    outcomes: list[Outcome | None] = [None] * len(rows)
     items = [Item(row.prompt or "", Label.BORDERLINE, row.response) for row in rows]
-    findings = scorer.score(items)
-    for position, finding in progress(findings, total=len(items), what=scorer.name, unit="answer", quiet=quiet):
-        outcomes[position] = finding.outcome
-    return outcomes
+    findings = find(journal, scorer, items, quiet=quiet)
+    return [findings[item].outcome if item in findings else None for item in items]
 
 
 def report(
-    labels: Path, rows: Sequence[Labelled], scorer: Scorer, lists: Sequence[Path], draws: Draws, *, quiet: bool = True
+    labels: Path,
+    rows: Sequence[Labelled],
+    scorer: Scorer,
+    lists: Sequence[Path],
+    draws: Draws,
+    *,
+    journal: Path | None = None,
+    quiet: bool = True,
 ) -> Report:
     """Calibrate a scorer on all rows and on each model's, and compare it with published lists of phrases."""
-    outcomes = score_rows(rows, scorer, quiet=quiet)
+    outcomes = score_rows(rows, scorer, journal=journal, quiet=quiet)
     others = {path.name: [found for found in score_rows(rows, KeywordScorer(path)) if found] for path in lists}
 
     def part(model: str | None) -> Calibration:

@@ -9,6 +9,17 @@ import typer
 from demur.console import run
 from demur.errors import UsageError
 from demur.results import Estimate, Results
+from evaluators.judge_flags import (
+    BaseUrl,
+    Concurrency,
+    Download,
+    JudgeFormat,
+    MaxNewTokens,
+    MaxRequests,
+    PricePerMillion,
+    Timeout,
+    Yes,
+)
 from evaluators.rates import Draws
 from evaluators.scorers import JUDGES, Scorer, find_scorer
 from evaluators.scoring import score
@@ -42,23 +53,15 @@ def main(
     keywords: Annotated[
         Path | None, typer.Option(help="Refusal phrases to add to the built-in ones or to use instead of them.")
     ] = None,
-    judge_format: Annotated[
-        str | None, typer.Option(help="Of the judges: `chat`, or which guard it is; else its name tells.")
-    ] = None,
-    base_url: Annotated[str | None, typer.Option(help="Of the judges' OpenAI-compatible server.")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Requests under way at once. Default: 8.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds that one request may take. Default: 120.")] = None,
-    max_requests: Annotated[
-        int | None, typer.Option(help="Requests that each judge may make, retries included; then it stops.")
-    ] = None,
-    price_per_million: Annotated[
-        tuple[float, float] | None,
-        typer.Option(help="US dollars for a million tokens in and out: says the cost.", metavar="IN OUT"),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Agree to more than 1,000 requests.")] = False,
-    download: Annotated[
-        bool | None, typer.Option("--download", help="A local judge may be downloaded from its hub.")
-    ] = None,
+    judge_format: JudgeFormat = None,
+    base_url: BaseUrl = None,
+    concurrency: Concurrency = None,
+    timeout: Timeout = None,
+    max_new_tokens: MaxNewTokens = None,
+    max_requests: MaxRequests = None,
+    price_per_million: PricePerMillion = None,
+    yes: Yes = False,
+    download: Download = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     resamples: Annotated[int, typer.Option(min=200, help="Bootstrap resamples for each interval.")] = RESAMPLES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Forget earlier verdicts, judges' too.")] = False,
@@ -75,6 +78,7 @@ def main(
         "base_url": base_url,
         "concurrency": concurrency,
         "timeout": timeout,
+        "max_new_tokens": max_new_tokens,
         "max_requests": max_requests,
         "prices": price_per_million,
         "many_requests": yes,

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from demur.console import progress, say
+from demur.console import say
 from demur.errors import InputError
-from demur.files import append_jsonl, folder_lock, read_jsonl, write_json, write_jsonl
-from demur.nouns import Outcome, Verdict
+from demur.files import folder_lock, write_json, write_jsonl
+from demur.nouns import Verdict
 from demur.results import RESULTS, Results, ScorerInfo, read_results
+from evaluators.journal import find
 from evaluators.rates import Draws
 from evaluators.runs import Run, check_run, read_run, read_verdicts
 from evaluators.scorers import JUDGES, Finding, Item, Scorer, describe, majority
@@ -71,38 +72,10 @@ def _verdicts(run_: Run, scorer: Scorer, *, quiet: bool) -> Iterator[Verdict]:
     items = {
         key: Item(prompt, label, text) for key, prompt, label in asked if (text := run_.responses[key].text) is not None
     }
-    findings = _findings(run_.folder / JOURNAL, scorer, list(dict.fromkeys(items.values())), quiet=quiet)
+    findings = find(run_.folder / JOURNAL, scorer, list(items.values()), quiet=quiet)
     for key, *_ in asked:
         if key in items:
             finding = findings.get(items[key], Finding(None, reason="the scorer said nothing"))
         else:
             finding = Finding(None, reason=f"no answer: {run_.responses[key].error or 'no text'}")
         yield finding.verdict(*key, scorer.name)
-
-
-def _findings(journal: Path, scorer: Scorer, items: Sequence[Item], *, quiet: bool) -> dict[Item, Finding]:
-    fingerprint = describe(scorer).sha256
-    known = _journalled(journal, fingerprint) if scorer.judge else {}
-    found = {item: known[item.sha256] for item in items if item.sha256 in known} if known else {}
-    open_ = [item for item in items if item not in found]
-    for position, finding in progress(
-        scorer.score(open_), total=len(open_), what=scorer.name, unit="answer", quiet=quiet
-    ):
-        found[open_[position]] = finding
-        if scorer.judge and finding.outcome is not None:  # a failure is tried again next time
-            line = {"scorer": fingerprint, "item": open_[position].sha256, **vars(finding)}
-            append_jsonl(journal, [line])
-    return found
-
-
-def _journalled(journal: Path, fingerprint: str) -> dict[str, Finding]:
-    if not journal.is_file():
-        return {}
-    try:
-        return {
-            row["item"]: Finding(Outcome(row["outcome"]), row["evidence"], row["score"], row["reason"])
-            for row in read_jsonl(journal)
-            if row["scorer"] == fingerprint
-        }
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{journal}: damaged ({error}); delete it, and the judges are asked again") from None

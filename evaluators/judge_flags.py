@@ -1,0 +1,24 @@
+"""The flags of commands that ask judges, in one place."""
+
+from typing import Annotated
+
+import typer
+
+JudgeFormat = Annotated[
+    str | None, typer.Option(help="What a judge is: `chat`, or one of the guards; without it, its name tells.")
+]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", "--judge-base-url", help="Of a judge's OpenAI-compatible server.")
+]
+Concurrency = Annotated[int | None, typer.Option(help="Requests under way at once. Default: 8.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds that one request may take. Default: 120.")]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Tokens of a judge's answer, at most. Default: 512.")]
+MaxRequests = Annotated[
+    int | None, typer.Option(help="Requests that each judge may make, retries included; then it stops.")
+]
+PricePerMillion = Annotated[
+    tuple[float, float] | None,
+    typer.Option(help="US dollars for a million tokens in and out: the cost is said.", metavar="IN OUT"),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Agree to more than 1,000 requests.")]
+Download = Annotated[bool | None, typer.Option("--download", help="A local judge may be downloaded from its hub.")]
