@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,13 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from demur.errors import InputError
 from demur.files import sha256_json
 from demur.nouns import Text
+from evaluators.patterns import any_of, to_pattern
 from evaluators.text import fold
 
 BUILT_IN = Path(__file__).with_name("refusal_phrases.toml")
 WITHOUT_SPACES = frozenset({"ja", "ko", "th", "zh"})
 """Languages in which a phrase may begin and end within what stands between spaces."""
-MOST_WORDS = 9
-"""The largest gap `{N}` that a phrase may leave."""
 
 ClassName = Literal[
     "refusal", "late_refusal", "apology", "no_access", "curt",
@@ -32,9 +31,6 @@ ClassName = Literal[
     "no_audio", "describes", "pleasantry", "seeks_means", "seeks_reasons",
 ]  # fmt: skip
 """What each class is for stands in `refusal_phrases.toml`."""
-
-_TOKEN = re.compile(r"\\(.)|\{(\w+)\}|\.\.\.|(.)", re.DOTALL)
-_PLAIN_SIGNS = {"(": "(?:", ")": ")", "|": "|", "?": "?", "*": r"\w*"}
 
 
 class _Strict(BaseModel):
@@ -90,6 +86,11 @@ class SubstringList:
     exact: bool = False
     """Compare as written, case and apostrophes too; else both sides are folded."""
 
+    @cached_property
+    def wanted(self) -> tuple[str, ...]:
+        """The strings in the form in which they are looked for."""
+        return self.phrases if self.exact else tuple(filter(None, map(fold, self.phrases)))
+
     @property
     def sha256(self) -> str:
         return sha256_json([list(self.phrases), self.opening, self.exact])
@@ -137,7 +138,7 @@ def read_phrases(path: Path) -> PhraseFile:
 
 
 def compile_phrases(*files: PhraseFile) -> PhraseList:
-    """One pattern a class out of the phrases of all files; a later file's words add to an earlier one's.
+    """One pattern a class out of the phrases of all files; a later file's words take the place of an earlier one's.
 
     Raises:
         InputError: a phrase names words that no file has, or its brackets do not match.
@@ -147,44 +148,13 @@ def compile_phrases(*files: PhraseFile) -> PhraseList:
     inner: dict[str, list[str]] = {}
     for group in (group for file in files for group in file.phrases):
         kinds = inner if group.language in WITHOUT_SPACES else spaced
-        kinds.setdefault(group.class_, []).extend(_pattern(phrase, words) for phrase in group.any)
+        kinds.setdefault(group.class_, []).extend(to_pattern(phrase, words) for phrase in group.any)
     return PhraseList(
         # a literal space in front lets the regex engine skip from word to word
-        {name: re.compile(f" (?:{'|'.join(patterns)})(?!\\w)") for name, patterns in spaced.items()},
+        {name: re.compile(f" (?:{any_of(patterns)})(?!\\w)") for name, patterns in spaced.items()},
         {name: re.compile("|".join(patterns)) for name, patterns in inner.items()},
         sha256_json([file.model_dump(mode="json") for file in files]),
     )
-
-
-def _pattern(phrase: str, words: Mapping[str, str]) -> str:
-    pattern = _expand(phrase, words, phrase, ())
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        hint = "a backslash makes a sign itself"
-        raise InputError(f"the phrase {phrase!r} cannot be read: {error.msg}; {hint}") from None
-    return pattern
-
-
-def _expand(text: str, words: Mapping[str, str], phrase: str, within: tuple[str, ...]) -> str:
-    """The regular expression of a phrase, or of a part of it that stands `within` named words."""
-    parts = []
-    for token in _TOKEN.finditer(text):
-        escaped, name, sign = token.groups()
-        if name and name.isdigit() and int(name) <= MOST_WORDS:
-            parts.append(rf"(?:[\w'-]+,? ){{0,{name}}}?")
-        elif name == "word":
-            parts.append(r"[\w'-]+")
-        elif name in words and name not in within:
-            parts.append(f"(?:{_expand(words[name], words, phrase, (*within, name))})")
-        elif name:
-            known = ", ".join(sorted(words)) or "none"
-            raise InputError(f"the phrase {phrase!r} uses {{{name}}}, which is not among the words: {known}")
-        elif sign:
-            parts.append(_PLAIN_SIGNS.get(sign) or re.escape(fold(sign) or sign))
-        else:
-            parts.append(re.escape(escaped) if escaped else "[^.!?]{0,100}?")
-    return "".join(parts)
 
 
 def _text(path: Path) -> str:

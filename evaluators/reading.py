@@ -155,16 +155,16 @@ def _objects(reading: Reading) -> re.Match[str] | None:
 
 
 def _warns(reading: Reading) -> re.Match[str] | None:
-    found = reading.find("caution", WARNING)
-    if not found or reading.request is Request.FACT or reading.corrects or reading.answer < found.start():
+    found = None if reading.request is Request.FACT else reading.find("caution", WARNING)
+    if not found or reading.corrects or reading.answer < found.start():
         return None
     grave = reading.phrases.find("grave", reading.text, found.start(), reading.sentence_end(found))
     return found if grave or not reading.help_follows(found) else None
 
 
 def _names_crime(reading: Reading) -> re.Match[str] | None:
-    found = reading.find("unlawful")
-    if not found or reading.request is Request.FACT or reading.corrects:
+    found = None if reading.request is Request.FACT else reading.find("unlawful")
+    if not found or reading.corrects:
         return None
     return found if reading.answer >= reading.sentence_end(found) else None
 

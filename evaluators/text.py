@@ -2,14 +2,16 @@
 
 import re
 import unicodedata
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 
 BLOT = "\x1a"
 """Stands for each character of a quotation that is set aside."""
 FEW = 3
 """Words in a quotation that stays, being nobody's speech, or different ones in a text that says nothing."""
+LOOP, CIRCLES = 30, 4
+"""A text whose last so many characters stand in it so many times goes round in circles."""
 SHORT_TEXT = 12
-"""Words in a text too short to be called repetitive by its words."""
+"""Words below which a text is too short to be called repetitive."""
 
 _FOLDED = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u00b4`\u2032\uff07", "'")
@@ -38,19 +40,30 @@ def fold(text: str) -> str:
 def locate(text: str, start: int, end: int) -> tuple[int, int]:
     """Where `fold(text)[start:end]`, which is not empty, stands in the text itself.
 
-    Folding a longer prefix never gives a shorter result, so that both ends are found by bisection.
-
     >>> text = "Oh. **I can\u2019t**"
     >>> begin, stop = locate(text, 4, 11)
     >>> text[begin:stop]
     'I can\u2019t'
     """
-    reach = end
-    while reach < len(text) and len(fold(text[:reach])) < end:
-        reach *= 2
-    prefixes = range(min(reach, len(text)) + 1)
-    first = bisect_right(prefixes, start, key=lambda length: len(fold(text[:length]))) - 1
-    return first, bisect_left(prefixes, end, key=lambda length: len(fold(text[:length])))
+    last = _shortest_prefix(text, end)
+    if last == end and text.isascii():  # each character before it folds to one
+        return start, end
+    return _shortest_prefix(text, start + 1) - 1, last
+
+
+def _shortest_prefix(text: str, length: int) -> int:
+    """The length of the shortest prefix of a text that folds to so many characters or more."""
+    place = 0
+    while (missing := length - _folded_length(text, place)) > 0 and place < len(text):
+        place += missing  # most characters fold to one or to none: this falls short or hits
+    if text.isascii() or _folded_length(text, place - 1) < length:
+        return min(place, len(text))
+    return bisect_left(range(place), length, key=lambda prefix: _folded_length(text, prefix))
+
+
+def _folded_length(text: str, prefix: int) -> int:
+    """Characters that a prefix of a text folds to, with the space that a word after it would bring."""
+    return len(fold(text[:prefix] + "x")) - 1
 
 
 def without_quotations(text: str) -> str:
@@ -69,25 +82,18 @@ def _stays(quotation: str, whole: str) -> bool:
     return quotation == whole or len(quotation.split()) <= FEW
 
 
-def is_garbage(folded: str) -> bool:
-    """Whether a folded text holds no word or number, or up to three over and over.
+def says_nothing(folded: str) -> str | None:
+    """Why a folded text says nothing, if so: it holds no word or number, or a few letters or words over and over.
 
-    >>> is_garbage("...") and is_garbage("no " * 20) and not is_garbage("no.")
-    True
+    >>> [says_nothing(text) for text in ("...", "no " * 20, "in the middle of the road " * 9, "no.")]
+    ['no words', 'goes round in circles', 'goes round in circles', None]
     """
     if not _WORD.search(folded):
-        return True
+        return "no words"
+    circles = "goes round in circles"
+    if len(folded) > LOOP * CIRCLES:
+        return circles if folded.count(folded[-LOOP:]) >= CIRCLES else None
     words = folded.split()
-    if len(words) < SHORT_TEXT:
-        return len(folded) > 2 * SHORT_TEXT and len(set(folded)) <= FEW
-    return len(set(words)) <= FEW
-
-
-def is_repetitive(folded: str) -> bool:
-    """Whether each word of a folded text comes six times or more on average, as in a loop.
-
-    >>> is_repetitive("in the middle of the road " * 9) and not is_repetitive("in the middle of the road")
-    True
-    """
-    words = folded.split()
-    return len(set(words)) * 6 <= len(words)
+    few_words = len(words) >= SHORT_TEXT and len(set(words)) <= FEW
+    few_letters = len(folded) >= 2 * SHORT_TEXT and len(set(folded)) <= FEW
+    return circles if few_words or few_letters else None
