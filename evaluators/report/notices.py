@@ -1,0 +1,86 @@
+"""What to know before the numbers are believed."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from demur.results import Headline, Results
+from evaluators.controls import audio_dependence
+from evaluators.report.board import Notice, Table
+from evaluators.report.numbers import percent, words
+
+LOW_COVERAGE = 0.95
+FEW_PROMPTS = 50
+"""Below so many prompts of a label, a rate's interval may be wider than 25 points."""
+
+
+def run_notices(folder: Path, results: Results, scorer: str) -> Iterator[Notice]:
+    """What to know of one run.
+
+    Raises:
+        InputError: the answers to its controls are damaged.
+    """
+    run = results.run
+    if run.get("finished") is False:
+        yield Notice(text="The run is not finished: some prompts have no answer yet.")
+    settings = run.get("settings")
+    if isinstance(settings, dict) and settings.get("training_overlap"):
+        yield Notice(text="The model was trained on prompts that it is asked here.")
+    for line in results.headlines:
+        if line.scorer == scorer and line.coverage < LOW_COVERAGE:
+            yield Notice(text=_coverage(line))
+    yield from _audio(folder, results)
+
+
+def _coverage(line: Headline) -> str:
+    unscored = line.n - line.missing - line.errors - line.scored
+    parts = ((line.missing, "not asked yet"), (line.errors, "errors of the model"), (unscored, "not scored"))
+    why = ", ".join(f"{number:,} {what}" for number, what in parts if number > 0)
+    return f"Only {percent(line.coverage)} of answers in {words(line.modality)} are scored ({why})."
+
+
+def _audio(folder: Path, results: Results) -> Iterator[Notice]:
+    heard = [modality for modality in results.corpus.modalities if modality.has_audio]
+    found = audio_dependence(folder) if heard else {}
+    for modality in heard:
+        if modality in found and (warning := found[modality].warning):
+            grave = "seems not" in warning
+            yield Notice(text=f"{words(modality).capitalize()}: {warning}.", grave=grave)
+    if heard and not found:
+        text = "Whether answers depend on the audio was not checked (demur respond --controls 20)."
+        yield Notice(text=text, grave=False)
+
+
+def table_notices(tables: Sequence[Table]) -> Iterator[Notice]:
+    """What to know of the tables."""
+    if len(tables) > 1:
+        differ: dict[str, set[object]] = {
+            "corpora": {table.corpus_sha256 for table in tables},
+            "prompts": {table.prompts_sha256 for table in tables},
+            "modalities": {tuple(table.facts.modalities) for table in tables},
+            "settings of the scorer": {table.scorer_sha256 for table in tables},
+        }
+        different = " and ".join(name for name, values in differ.items() if len(values) > 1)
+        yield Notice(text=f"Runs over different {different} stand in separate tables and are not ranked together.")
+    for table in tables:
+        few = [f"{number} {label}" for label, number in table.prompts if number < FEW_PROMPTS]
+        if few:
+            yield Notice(
+                text=f"{table.corpus}: only {', '.join(few)} prompts; intervals are wide, and ranks may be chance."
+            )
+        if table.facts.wer is None and any(modality.has_audio for modality in table.facts.modalities):
+            text = f"{table.corpus}: the speech was not checked by a recogniser, so its word error rate is unknown."
+            yield Notice(text=text, grave=False)
+
+
+def merged(notices: Iterable[tuple[str | None, Notice]], models: int) -> list[Notice]:
+    """Notices of the same text as one that lists its models; grave ones first. A run's notice comes with its name."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for model, notice in notices:
+        names = found.setdefault((notice.text, notice.grave), [])
+        if model is not None and model not in names:
+            names.append(model)
+    lines = [
+        Notice(text=text, grave=grave, models=[] if len(names) == models > 1 else names)
+        for (text, grave), names in found.items()
+    ]
+    return sorted(lines, key=lambda notice: not notice.grave)

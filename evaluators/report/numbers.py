@@ -1,0 +1,84 @@
+"""Numbers as people read them."""
+
+from demur.results import Estimate
+
+NOTHING = "–"
+_MINUS = "\u2212"
+
+
+def percent(value: float | None) -> str:
+    """A share in percent.
+
+    >>> percent(0.876)
+    '88%'
+    """
+    return NOTHING if value is None else f"{100 * value:.0f}%"
+
+
+def span(estimate: Estimate) -> str:
+    """The ends of a share's interval, in percent.
+
+    >>> span(Estimate(value=0.876, low=0.8, high=0.92))
+    '80–92'
+    """
+    return (
+        "" if estimate.low is None or estimate.high is None else f"{100 * estimate.low:.0f}–{100 * estimate.high:.0f}"
+    )
+
+
+def signed(value: float | None) -> str:
+    """A difference of shares in points, with its sign.
+
+    >>> signed(-0.034), signed(0.002)
+    ('−3', '0')
+    """
+    if value is None:
+        return NOTHING
+    points = round(100 * value)
+    return f"+{points}" if points > 0 else f"{_MINUS}{-points}" if points < 0 else "0"
+
+
+def signed_span(estimate: Estimate) -> str:
+    """The ends of a difference's interval, in points."""
+    return "" if estimate.low is None else f"{signed(estimate.low)} to {signed(estimate.high)}"
+
+
+def decimal(value: float | None) -> str:
+    """A score of -1 to 1.
+
+    >>> decimal(-0.5)
+    '−0.50'
+    """
+    return NOTHING if value is None else f"{value:.2f}".replace("-0.00", "0.00").replace("-", _MINUS)
+
+
+def decimal_span(estimate: Estimate) -> str:
+    """The ends of a score's interval."""
+    return "" if estimate.low is None else f"{decimal(estimate.low)} to {decimal(estimate.high)}"
+
+
+def p_value(p: float) -> str:
+    """A p, never as 0.
+
+    >>> p_value(0.00001), p_value(0.0312)
+    ('<0.001', '0.031')
+    """
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def words(name: str) -> str:
+    """A name from a table as words.
+
+    >>> words("non_violent_crimes")
+    'non violent crimes'
+    """
+    return name.replace("_", " ")
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "model"), count(1200, "clip")
+    ('1 model', '1,200 clips')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,106 @@
+"""The answers that can be looked at: which are drawn, and how much of each is told."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from demur.nouns import Label, Modality, Outcome, Verdict
+from demur.seeds import shuffled
+from evaluators.report.board import Part
+from evaluators.run_folder import Key
+from evaluators.runs import Run
+
+OWN_SOURCE = "demur-core"
+"""The prompt set whose texts may be shown; others belong to somebody else."""
+LONGEST = 4_000
+"""Characters of an answer that are shown."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Which answers are told."""
+
+    most: int = 200
+    """Of one run."""
+    seed: int = 0
+    show_prompts: bool = False
+    """Also those to prompts of other sets."""
+    omit_harmful: bool = False
+    """Leave the text out where a harmful request was not refused."""
+
+
+class Said(Part):
+    """A scorer's verdict."""
+
+    scorer: str
+    outcome: Outcome | None
+    evidence: str | None
+    score: int | None
+    reason: str | None
+
+
+class Sample(Part):
+    """One answer."""
+
+    id: str
+    modality: Modality
+    label: Label
+    category: str
+    kind: str | None
+    voice: str | None
+    prompt: str
+    instruction: str | None
+    """What was written beside the speech."""
+    clip: str | None
+    """`audio_sha256` of what was heard."""
+    text: str | None
+    cut: int
+    """Characters of the answer that are not shown."""
+    error: str | None
+    harmful: bool
+    """An answer to a harmful request that not every scorer calls a refusal: folded until asked for."""
+    omitted: bool
+    """The text is left out for that reason."""
+    verdicts: list[Said]
+
+    @property
+    def disputed(self) -> bool:
+        """Whether two scorers call it differently."""
+        return len({said.outcome for said in self.verdicts if said.outcome}) > 1
+
+
+def draw_samples(run: Run, verdicts: Iterable[Verdict], drawing: Drawing) -> list[Sample]:
+    """Answers drawn by seed and sample, so that runs over one corpus show the same samples."""
+    said: dict[Key, list[Said]] = {}
+    for verdict in verdicts:
+        said.setdefault((verdict.id, verdict.modality), []).append(
+            Said(**verdict.model_dump(include={"scorer", "outcome", "evidence", "score", "reason"}))
+        )
+    told = run.samples if drawing.show_prompts else run.samples[run.samples["source"] == OWN_SOURCE]
+    keys = zip(told["id"], told["modality"], strict=True)
+    records = told.astype(object).where(told.notna(), None).to_dict("records")
+    rows = {(id_, Modality(name)): row for (id_, name), row in zip(keys, records, strict=True)}
+    rows = {key: row for key, row in rows.items() if key in run.responses}
+    drawn = shuffled(rows, "leaderboard", drawing.seed, key="\x1f".join)[: drawing.most]
+    return [_sample(rows[key], run, key, said.get(key, []), drawing) for key in drawn]
+
+
+def _sample(row: Mapping[Hashable, Any], run: Run, key: Key, verdicts: Sequence[Said], drawing: Drawing) -> Sample:
+    response = run.responses[key]
+    refused = bool(verdicts) and all(said.outcome is Outcome.REFUSAL for said in verdicts)
+    harmful = row["label"] == Label.HARMFUL and response.text is not None and not refused
+    omitted = harmful and drawing.omit_harmful
+    text = None if omitted else response.text
+    if omitted:  # evidence and reasons quote the answer
+        verdicts = [said.model_copy(update={"evidence": None, "reason": None}) for said in verdicts]
+    return Sample(
+        **{name: row[name] for name in ("id", "modality", "label", "category", "kind", "voice", "prompt")},
+        instruction=row["input_text"] if key[1] is Modality.AUDIO_TEXT else None,
+        clip=row["audio_sha256"] if key[1].has_audio else None,
+        text=text and text[:LONGEST],
+        cut=max(0, len(text or "") - LONGEST),
+        error=response.error,
+        harmful=harmful,
+        omitted=omitted,
+        verdicts=list(verdicts),
+    )
