@@ -87,7 +87,8 @@ def write_corpus(folder: Path, samples: Sequence[Sample]) -> Path:
         table = pyarrow.Table.from_pylist([to_row(row) for row in rows], schema=features().arrow_schema)
         pyarrow.parquet.write_table(table, folder / name)
     content = sha256_json([sample.model_dump(mode="json", exclude={"audio"}) for sample in samples])
-    write_json(folder / "manifest.json", {"content_sha256": content, "files": sorted(files)})
+    sizes = {name: {"rows": len(rows), "bytes": (folder / name).stat().st_size} for name, rows in files.items()}
+    write_json(folder / "manifest.json", {"content_sha256": content, "files": sizes})
     return folder
 
 

@@ -85,8 +85,16 @@ def read_candidate(folder: Path, drawing: Drawing) -> Candidate:
     run = read_run(folder)
     if responses_sha256(run) != results.hashes.responses:
         raise InputError(f"{folder}: the responses have changed since they were scored; run: demur score {folder}")
+    _check_complete(folder, results)
     sources = sorted(str(source) for source in run.samples["source"].unique())
     return Candidate(folder, results, sources, draw_samples(run, read_verdicts(folder), drawing))
+
+
+def _check_complete(folder: Path, results: Results) -> None:
+    for scorer in results.scorers:
+        modalities = {line.modality for line in results.headlines if line.scorer == scorer}
+        if modalities != set(results.corpus.modalities) or scorer not in {line.scorer for line in results.overall}:
+            raise InputError(f"{folder}/results.json: lacks rates of {scorer!r}; run: demur score {folder}")
 
 
 def choose_scorer(candidates: Sequence[Candidate], wanted: str | None) -> str:

@@ -26,6 +26,7 @@ def render(
     `hidden` says that prompts of other sets were left out of the samples.
     """
     style, script = _source("page.css"), _source("page.js")
+    told = [sample for _, found in samples for sample in found]
     return (
         _environment()
         .get_template("page.html.j2")
@@ -33,7 +34,9 @@ def render(
             board=board,
             tables=[_drawn(table, board) for table in board.tables],
             data=browser_data(board, samples, clips or {}),
-            sampled=sum(len(found) for _, found in samples),
+            sampled=len(told),
+            omitted=any(sample.omitted for sample in told),
+            silent=sum(sample.clip is not None and sample.clip not in (clips or {}) for sample in told),
             audio=clips is not None,
             hidden=hidden,
             clear=CLEAR,

@@ -71,18 +71,16 @@ class Sample(Part):
 
 def draw_samples(run: Run, verdicts: Iterable[Verdict], drawing: Drawing) -> list[Sample]:
     """Answers drawn by seed and sample, so that runs over one corpus show the same samples."""
-    said: dict[Key, list[Said]] = {}
+    own = (run.samples["source"] == OWN_SOURCE) | drawing.show_prompts
+    told = {key: row for row, key in enumerate(run.keys) if own.iloc[row] and key in run.responses}
+    drawn = shuffled(told, "leaderboard", drawing.seed, key="\x1f".join)[: drawing.most]
+    said: dict[Key, list[Said]] = {key: [] for key in drawn}
     for verdict in verdicts:
-        said.setdefault((verdict.id, verdict.modality), []).append(
-            Said(**verdict.model_dump(include={"scorer", "outcome", "evidence", "score", "reason"}))
-        )
-    told = run.samples if drawing.show_prompts else run.samples[run.samples["source"] == OWN_SOURCE]
-    keys = zip(told["id"], told["modality"], strict=True)
-    records = told.astype(object).where(told.notna(), None).to_dict("records")
-    rows = {(id_, Modality(name)): row for (id_, name), row in zip(keys, records, strict=True)}
-    rows = {key: row for key, row in rows.items() if key in run.responses}
-    drawn = shuffled(rows, "leaderboard", drawing.seed, key="\x1f".join)[: drawing.most]
-    return [_sample(rows[key], run, key, said.get(key, []), drawing) for key in drawn]
+        if (key := (verdict.id, verdict.modality)) in said:
+            said[key].append(Said(**verdict.model_dump(exclude={"id", "modality"})))
+    rows = run.samples.iloc[[told[key] for key in drawn]].astype(object)
+    records = rows.where(rows.notna(), None).to_dict("records")
+    return [_sample(row, run, key, said[key], drawing) for key, row in zip(drawn, records, strict=True)]
 
 
 def _sample(row: Mapping[Hashable, Any], run: Run, key: Key, verdicts: Sequence[Said], drawing: Drawing) -> Sample:

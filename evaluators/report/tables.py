@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from demur.results import Comparison, Estimate
-from evaluators.report.board import Board, Change, Entry, Table
+from evaluators.report.board import Board, Change, Entry, Notice, Table
 from evaluators.report.numbers import (
     NOTHING,
     count,
@@ -29,7 +29,7 @@ def markdown(board: Board) -> str:
     """`leaderboard.md`: notices, a ranked table for each corpus, changes by fine-tuning, the scorer's calibration."""
     parts = [f"# {plain(board.title)}", _legend(board)]
     if board.notices:
-        parts.append("\n".join(_notice(each.text, each.models) for each in board.notices))
+        parts.append("\n".join(map(_notice, board.notices)))
     parts += [part for table in board.tables for part in (f"## {plain(table.corpus)}", _facts(table), _ranking(table))]
     if board.changes:
         parts += ["## Base against fine-tuned", _changes(board.changes)]
@@ -56,8 +56,9 @@ def _legend(board: Board) -> str:
     )
 
 
-def _notice(text: str, models: list[str]) -> str:
-    return f"- {plain(text)}" + (f" ({', '.join(plain(model) for model in models)})" if models else "")
+def _notice(notice: Notice) -> str:
+    models = f" ({', '.join(map(plain, notice.models))})" if notice.models else ""
+    return f"- {'**Warning**' if notice.grave else 'Note'}: {plain(notice.text)}{models}"
 
 
 def _facts(table: Table) -> str:

@@ -305,6 +305,7 @@ def test_other_prompt_sets_appear_as_rates_only(tmp_path: Path) -> None:
     leaderboard([run], tmp_path / "out", audio=Audio([made]), draws=DRAWS)
     assert not any("neighbour" in text for text in texts(tmp_path / "out").values())
     assert data_of(tmp_path / "out")["samples"] == []
+    assert "Prompts of other sets than demur-core appear as rates only" in texts(tmp_path / "out")["index.html"]
     assert not (tmp_path / "out" / "clips").exists()
     leaderboard([run], tmp_path / "all", drawing=Drawing(show_prompts=True), draws=DRAWS)
     assert "neighbour" in texts(tmp_path / "all")["index.html"]
@@ -413,6 +414,9 @@ def test_bad_input(runs: list[Path], tmp_path: Path) -> None:
     newer = scored(tmp_path / "newer", ROWS, refuses(1))
     edit(newer / "results.json", lambda results: results.update(version=2))
     with pytest.raises(InputError, match="not results as this version writes them"):
+        leaderboard([newer], out)
+    edit(newer / "results.json", lambda results: results.update(version=1, headlines=results["headlines"][1:]))
+    with pytest.raises(InputError, match="lacks rates of 'keyword'"):
         leaderboard([newer], out)
     changed = scored(tmp_path / "changed", ROWS, refuses(1))
     answer(changed, ROWS, refuses(2))

@@ -30,7 +30,8 @@ HOSTILE = (
     '<img src=x onerror="window.ran=1"></script><script>window.ran=2</script><svg onload="window.ran=3">'
     '<a href="javascript:window.ran=4">x</a> <iframe src="http://127.0.0.1:9/"></iframe> {{7*7}} \u2028 &lt;b&gt;'
 )
-WIDTH, PHONE = 1280, 360
+WIDTH, PHONE, A4 = 1280, 360, 718
+"""CSS pixels; of a sheet, what its margins leave."""
 LONG = "a-model-with-a-name-that-goes-on-and-on-without-a-single-space-in-it-so-that-it-cannot-be-broken-anywhere"
 
 
@@ -360,6 +361,9 @@ def test_charts_say_what_they_show(page: Driver) -> None:
 def test_it_prints(page: Driver) -> None:
     printed = page.print_page()
     assert len(printed) > 20_000
+    look(page, A4)
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert page.execute_script("return document.documentElement.scrollWidth") <= A4
+    assert page.execute_script("return document.querySelector('.scroll').scrollWidth") <= A4
     assert not one(page, ".filters").is_displayed()
     assert one(page, ".ranking").is_displayed()
