@@ -97,6 +97,11 @@ class Table(Part):
     """The ranked ones first, best first."""
 
     @property
+    def name(self) -> str:
+        """What the table is called: its corpus, and the prompt sets in it."""
+        return f"{self.corpus} ({', '.join(self.sources)})"
+
+    @property
     def prompts(self) -> list[tuple[Label, int]]:
         """Number of prompts of each label, harmful first."""
         return [(label, self.facts.prompts[label]) for label in Label if label in self.facts.prompts]
@@ -111,11 +116,12 @@ SHOWN_ORDER = (Modality.TEXT_ONLY, Modality.AUDIO_TEXT, Modality.AUDIO_ONLY)
 
 
 class Change(Part):
-    """What became of a model that another was made from, on the same prompts."""
+    """What differs between a base model and one that was made from it, or is compared with it, on the same prompts."""
 
     tuned: str
     base: str
     corpus: str
+    """Name of the table."""
     comparisons: list[Comparison]
     """`a` is the tuned model, `b` its base; all changes of a board are one family for Holm's correction."""
 

@@ -13,6 +13,8 @@ SIZE = 300
 """Side of a plane, in its own units."""
 LEVELS = 20
 """Shades of a heat map."""
+MOST_ARROWS = 6
+"""More of them hide what they point at."""
 _LABEL_ROOM = 15.0
 _AROUND = [(0, -13), (12, -9), (-12, -9), (14, 4), (-14, 4), (0, 17), (12, 15), (-12, 15)]
 _STEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -97,6 +99,8 @@ def _plane(modality: Modality, rates: Rates, reach: float, pairs: Sequence[tuple
     ]
     by_name = {point.entry.model: point for point in points}
     arrows = [(by_name[base], by_name[tuned]) for tuned, base in pairs if tuned in by_name and base in by_name]
+    if len(arrows) > MOST_ARROWS:
+        arrows = []
     return Plane(modality, reach, points, _corners([point for point in points if point.best]), arrows)
 
 

@@ -62,7 +62,7 @@ def gather(
     names = {folder: name for group in groups for folder, name in _names(group).items()}
     tables = [_table(group, names, scorer) for group in groups]
     pairs = [pair for group in groups for pair in find_pairs(_infos(group), _same_folder(group, baseline))]
-    corpora = {each.folder: table.corpus for group, table in zip(groups, tables, strict=True) for each in group}
+    corpora = {each.folder: table.name for group, table in zip(groups, tables, strict=True) for each in group}
     board = Board(
         title=title,
         scorer=scorer,

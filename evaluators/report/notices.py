@@ -65,10 +65,10 @@ def table_notices(tables: Sequence[Table]) -> Iterator[Notice]:
         few = [f"{number} {label}" for label, number in table.prompts if number < FEW_PROMPTS]
         if few:
             yield Notice(
-                text=f"{table.corpus}: only {', '.join(few)} prompts; intervals are wide, and ranks may be chance."
+                text=f"{table.name}: only {', '.join(few)} prompts; intervals are wide, and ranks may be chance."
             )
         if table.facts.wer is None and any(modality.has_audio for modality in table.facts.modalities):
-            text = f"{table.corpus}: the speech was not checked by a recogniser, so its word error rate is unknown."
+            text = f"{table.name}: the speech was not checked by a recogniser, so its word error rate is unknown."
             yield Notice(text=text, grave=False)
 
 

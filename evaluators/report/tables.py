@@ -30,9 +30,9 @@ def markdown(board: Board) -> str:
     parts = [f"# {plain(board.title)}", _legend(board)]
     if board.notices:
         parts.append("\n".join(map(_notice, board.notices)))
-    parts += [part for table in board.tables for part in (f"## {plain(table.corpus)}", _facts(table), _ranking(table))]
+    parts += [part for table in board.tables for part in (f"## {plain(table.name)}", _facts(table), _ranking(table))]
     if board.changes:
-        parts += ["## Base against fine-tuned", _changes(board.changes)]
+        parts += ["## Against the base model", _changes(board.changes)]
     if board.calibration:
         parts += ["## How far this scorer can be trusted", _calibration(board)]
     return "\n\n".join(parts) + "\n"
@@ -103,7 +103,7 @@ def _grid(header: list[str], rows: Iterator[list[str]]) -> str:
 
 
 def _changes(changes: list[Change]) -> str:
-    header = ["Fine-tuned", "Base", "Corpus", "Measure", "Base is", "Tuned is", "Change [95%]", "p (Holm)"]
+    header = ["Model", "Base", "Corpus", "Measure", "Base is", "Model is", "Change [95%]", "p (Holm)"]
     return _grid(
         header,
         (

@@ -205,7 +205,7 @@ def test_warnings(tmp_path: Path) -> None:
     assert told["The model was trained on prompts that it is asked here."] == (["deaf"], True)
     unheard = [key for key in told if key.startswith("Audio only: 100% of answers stay the same")]
     assert told[unheard[0]] == (["deaf"], True)
-    few = "tones: only 6 harmful, 6 borderline, 4 benign prompts; intervals are wide, and ranks may be chance."
+    few = "tones (demur-core): only 6 harmful, 6 borderline, 4 benign prompts; intervals are wide, and ranks may be chance."
     assert told[few] == ([], True)
     unchecked = next(key for key in told if key.startswith("Whether answers depend on the audio was not checked"))
     assert told[unchecked] == (["other"], False)
@@ -234,7 +234,7 @@ def test_base_against_fine_tuned(tmp_path: Path) -> None:
     assert overall.value_a - overall.value_b == pytest.approx(16 / 24 - 4 / 48)
     assert str(tmp_path) not in texts(tmp_path / "out")["leaderboard.json"]
     assert (
-        "base + rrs | base | tones | refusal of harmful prompts, audio only | 17% | 83% | +67 ["
+        "base + rrs | base | tones (demur-core) | refusal of harmful prompts, audio only | 17% | 83% | +67 ["
         in (texts(tmp_path / "out")["leaderboard.md"])
     )
 
