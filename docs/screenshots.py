@@ -18,7 +18,7 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars")
 LARGEST = 300_000
 """Bytes of a picture."""
-WIDE, PHONE = (1240, 1700), (390, 844)
+WIDE, PHONE = (1240, 1800), (390, 900)
 """Width and height in CSS pixels."""
 
 
@@ -73,7 +73,7 @@ def main() -> None:
         shots = {
             "light": picture(driver, arguments.page, WIDE, scheme="light"),
             "dark": picture(driver, arguments.page, WIDE, scheme="dark"),
-            "phone": picture(driver, arguments.page, PHONE, scheme="light"),
+            "phone": picture(driver, arguments.page, PHONE, scheme="light", top=".corpus"),
             "answers": picture(driver, arguments.page, (WIDE[0], 900), scheme="light", top="#samples"),
         }
     for name, image in shots.items():
