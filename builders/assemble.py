@@ -1,4 +1,4 @@
-"""Finished clips to a corpus folder: shards, card, manifest and the list of what was left out."""
+"""Finished clips to the files of a corpus: its rows, its shards, and the configs that name them."""
 
 import hashlib
 import math
@@ -12,17 +12,19 @@ from builders.clip import Take
 from builders.engines import Voice
 from builders.store import ClipHeader, ClipStore
 from demur.corpus import features, shard_name, to_row
-from demur.files import sha256_file, to_json
+from demur.errors import IncompleteError
+from demur.files import sha256_bytes, sha256_file, to_json
 from demur.nouns import Label, Modality, Prompt, Sample
 from demur.seeds import shuffled
 
 SHARD_BYTES = 256 * 2**20
 """Well below 500 MB, the size above which the Hub and its viewer become slow."""
 ROW_GROUP_BYTES = 32 * 2**20
+ROW_GROUP_ROWS = 1000
 MIXING_SHARDS = 8
 """Files hold one label each (the configs need that); with several of them, listed in turn, the default config still
 mixes labels as one streams through it."""
-MIXING_ROWS = 64
+MIXING_ROWS = 8
 """Rows that a shard should have before more shards are made for mixing alone."""
 
 SPEECH_COLUMNS = (
@@ -79,6 +81,11 @@ class Rows:
         clips = [clip for prompt in chosen for clip in self.clips[prompt.prompt_id]]
         for clip in shuffled(clips, "rows", self.seed, key=lambda clip: clip.key):
             for take, audio in zip(clip.takes, self.store.audio(clip), strict=True):
+                if sha256_bytes(audio) != take.audio_sha256:
+                    self.store.discard(clip.key)
+                    raise IncompleteError(
+                        f"clip {clip.key} was damaged on disk; run the same command again to remake it"
+                    )
                 yield self._sample(self.prompts[clip.prompt_id], split, take, audio)
 
     def _sample(self, prompt: Prompt, split: Modality, take: Take | None = None, audio: bytes | None = None) -> Sample:
@@ -87,7 +94,7 @@ class Rows:
         about_prompt = prompt.model_dump(exclude={"text"}) | {"pair_id": prompt.pair_id if in_pair else None}
         about_speech = self._about_speech(take) if take else dict.fromkeys(SPEECH_COLUMNS)
         return Sample(
-            id=f"{prompt.prompt_id}-{_slug(take.voice)}-{_slug(take.condition)}" if take else prompt.prompt_id,
+            id=self._clip_id(prompt, take) if take else prompt.prompt_id,
             prompt_id=prompt.prompt_id,
             prompt=prompt.text,
             audio=audio,
@@ -96,6 +103,10 @@ class Rows:
             **about_prompt,
             **about_speech,
         )
+
+    def _clip_id(self, prompt: Prompt, take: Take) -> str:
+        voice = self.voices[take.voice]
+        return "-".join([prompt.prompt_id, voice.engine, _slug(voice.name), _slug(take.condition)])
 
     def _about_speech(self, take: Take) -> dict[str, Any]:
         voice = self.voices[take.voice]
@@ -109,8 +120,9 @@ class Rows:
 
 
 def _slug(text: str) -> str:
-    """Safe inside a file name and an id."""
-    return re.sub(r"[^A-Za-z0-9.@+]", "_", text)
+    """Safe inside a file name and an id, and different for different texts."""
+    safe = re.sub(r"[^A-Za-z0-9.@+_-]", "_", text)
+    return safe if safe == text else f"{safe}.{sha256_bytes(text.encode())[:6]}"
 
 
 def write_shards(rows: Rows, folder: Path, sample_rate: int) -> tuple[dict[str, Any], str]:
@@ -150,7 +162,7 @@ def _write_shard(path: Path, samples: Iterator[Sample], count: int, sample_rate:
             content.update(to_json(sample.model_dump(mode="json", exclude={"audio"})).encode() + b"\n")
             group.append(to_row(sample))
             held += len(sample.audio or b"")
-            if held >= ROW_GROUP_BYTES:
+            if held >= ROW_GROUP_BYTES or len(group) == ROW_GROUP_ROWS:
                 writer.write_table(pyarrow.Table.from_pylist(group, schema))
                 group, held = [], 0
         if group:

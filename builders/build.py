@@ -13,11 +13,14 @@ from builders.speech import make_clips
 from builders.store import ClipHeader, ClipStore
 from builders.summary import summarise_clips
 from demur.console import say
+from demur.corpus import Corpus
 from demur.errors import InputError
 from demur.files import folder_lock, read_json, write_atomic, write_json, write_jsonl
 
 WORK = ".work"
 """Work in progress, inside the corpus folder; gone when the corpus is finished."""
+BEGUN = "begun.json"
+"""What the work in progress is a function of; clips without it belong to nothing."""
 
 
 def build(
@@ -38,6 +41,7 @@ def build(
 
     Raises:
         BusyError: another build works in `out`.
+        CorpusError: `out` holds a damaged corpus.
         InputError: `out` holds a corpus of other inputs or settings, or the prompts cannot be read.
         EngineError: a voice cannot speak at all.
         IncompleteError: some clips hung or an engine was out of reach; the next run tries them again.
@@ -47,36 +51,57 @@ def build(
         begun = {"recipe": plan.recipe, "environment": plan.environment}
         if _is_built(out, begun, overwrite=overwrite):
             say(f"{out}: already built", quiet=quiet)
-            manifest: dict[str, Any] = read_json(out / "manifest.json")
-            return manifest
+            _remove_work(out)
+            return Corpus(out).manifest
         _say_notes(plan, quiet=quiet)
-        write_json(out / WORK / "begun.json", begun)
+        _begin(out, begun)
         store = ClipStore(out / WORK / "clips")
         headers = make_clips(plan, store, workers=workers, timeout_s=timeout_s, quiet=quiet)
         return _publish(plan, headers, store, out)
 
 
 def _is_built(out: Path, begun: Mapping[str, Any], *, overwrite: bool) -> bool:
-    """Whether a finished corpus of this very recipe is there; clears away unfinished work that is of no more use.
+    """Whether a whole corpus of this very recipe is there.
 
     A finished corpus may come from other versions of packages, but work that was begun with others is not gone on with.
 
     Raises:
-        InputError: a corpus of another recipe is there, finished or begun, and may not be replaced.
+        InputError: a corpus of another recipe is there, finished or begun, and may not be replaced; or files that are
+            no corpus.
+        CorpusError: the corpus that is there is damaged.
     """
-    work, manifest = out / WORK, out / "manifest.json"
-    there = read_json(work / "begun.json") if (work / "begun.json").is_file() else None
-    if manifest.is_file() and not overwrite:
-        finished = read_json(manifest).get("recipe")
+    work, manifest = out / WORK / BEGUN, out / "manifest.json"
+    if not manifest.exists() and not work.exists():
+        strangers = [name for name in ("data", "README.md", "rejected.jsonl") if (out / name).exists()]
+        if strangers:
+            raise InputError(f"{out} holds {strangers[0]!r} and is no corpus; choose another --out")
+    if overwrite:
+        return False
+    if manifest.exists():
+        finished = Corpus(out).manifest.get("recipe")
         if finished != begun["recipe"]:
             raise InputError(_built_otherwise(out, finished, begun["recipe"]))
-        shutil.rmtree(work, ignore_errors=True)
         return True
-    if there is not None and there != begun:
-        if not overwrite:
-            raise InputError(_built_otherwise(out, there, begun))
-        shutil.rmtree(work)
+    if work.exists() and read_json(work) != begun:
+        raise InputError(_built_otherwise(out, read_json(work), begun))
     return False
+
+
+def _begin(out: Path, begun: dict[str, Any]) -> None:
+    """Clear away what is no work of this very recipe, versions included, and say that work has begun."""
+    work = out / WORK
+    if not (work / BEGUN).exists() or read_json(work / BEGUN) != begun:
+        _remove_work(out)
+    write_json(work / BEGUN, begun)
+
+
+def _remove_work(out: Path) -> None:
+    """Remove the work in progress; renamed first, so that a kill half-way leaves nothing that looks like work."""
+    trash = out / f"{WORK}.trash"
+    shutil.rmtree(trash, ignore_errors=True)
+    if (out / WORK).exists():
+        (out / WORK).rename(trash)
+        shutil.rmtree(trash)
 
 
 def _built_otherwise(out: Path, there: Any, now: Any) -> str:
@@ -102,8 +127,10 @@ def _say_notes(plan: BuildPlan, *, quiet: bool) -> None:
         names = ", ".join(voice.spec for voice in bound if voice.license == licence)
         say(f"note: {licence} forbids commercial use of speech made with {names}")
     merged = sum(plan.prompt_set.merged.values())
+    for what, count in plan.prompt_set.left_out.items():
+        say(f"prompts: {count} left out ({what})", quiet=quiet)
     if merged or plan.prompt_set.rejected:
-        say(f"prompts: {merged} duplicates merged, {len(plan.prompt_set.rejected)} left out", quiet=quiet)
+        say(f"prompts: {merged} duplicates merged, {len(plan.prompt_set.rejected)} rejected", quiet=quiet)
 
 
 def _publish(plan: BuildPlan, headers: Mapping[str, ClipHeader], store: ClipStore, out: Path) -> dict[str, Any]:
@@ -139,7 +166,7 @@ def _publish(plan: BuildPlan, headers: Mapping[str, ClipHeader], store: ClipStor
     write_jsonl(out / "rejected.jsonl", rejected)
     write_atomic(out / "README.md", render_card(manifest, rows, rejected))
     write_json(out / "manifest.json", manifest)
-    shutil.rmtree(out / WORK)
+    _remove_work(out)
     return manifest
 
 
@@ -150,6 +177,7 @@ def _summarise(plan: BuildPlan, headers: Mapping[str, ClipHeader], rows: Rows) -
     return {
         "prompts": {"read": len(plan.prompts), "kept": kept, "merged": plan.prompt_set.merged},
         "left_out": plan.prompt_set.left_out,
+        "lost_their_twin": plan.prompt_set.unpaired,
         **summarise_clips(headers.values(), prompts, leads),
     }
 

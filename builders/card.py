@@ -18,6 +18,7 @@ def render_card(manifest: Mapping[str, Any], rows: Rows, rejected: Sequence[Mapp
     """README.md of a corpus: YAML metadata that the Hub and `datasets` read, then the card for people."""
     source = (files("data_cards") / "corpus_card.md.j2").read_text(encoding="utf-8")
     markdown = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701 - not HTML
+    markdown.filters["cell"] = _cell
     template = markdown.from_string(source)
     prompts = list(rows.prompts.values())
     body = template.render(
@@ -34,6 +35,11 @@ def render_card(manifest: Mapping[str, Any], rows: Rows, rejected: Sequence[Mapp
     )
     metadata = yaml.safe_dump(_metadata(manifest, rows), sort_keys=False, allow_unicode=True, width=10_000)
     return f"---\n{metadata}---\n\n{body.strip()}\n"
+
+
+def _cell(value: object) -> str:
+    """A text that stays inside its cell of a Markdown table, and stays text."""
+    return " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 
 
 def _categories(rows: Rows) -> list[tuple[str, dict[str, int]]]:

@@ -1,7 +1,7 @@
 """Who speaks what: voices chosen by pattern and dealt to prompts evenly.
 
 A model must not be able to tell harmful from benign by the voice, so twins share their voices, and within every label
-and category the voices occur equally often (counts differ by one at most).
+and category the voices occur equally often: counts differ by one at most among twins, and by one among single prompts.
 """
 
 from collections import defaultdict
@@ -11,9 +11,12 @@ from fnmatch import fnmatchcase
 
 from builders.engines import Engine, Voice, make_engine
 from demur import plugins
-from demur.errors import InputError, UsageError
+from demur.errors import UsageError
 from demur.nouns import Prompt
 from demur.seeds import shuffled
+
+UNDERSTUDIES = 2
+"""Voices that stand by for each clip; a clip is rejected before a third would be called."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,7 @@ def choose_voices(
     """The voices that match any of the patterns (`hibari:*`, `espeak:en-gb*`), and their engines by name.
 
     Raises:
-        UsageError: a pattern is not ENGINE:PATTERN.
-        InputError: an engine does not exist, or a pattern matches none of its voices.
+        UsageError: a pattern is not ENGINE:PATTERN, its engine does not exist, or it matches none of its voices.
     """
     engines: dict[str, Engine] = {}
     chosen: dict[str, Voice] = {}
@@ -60,13 +62,16 @@ def choose_voices(
         name, colon, _ = pattern.partition(":")
         if not colon:
             raise UsageError(f"--voices {pattern!r}: write it as ENGINE:VOICE, for example {pattern}:*")
+        if name not in plugins.names(plugins.ENGINES):
+            known = ", ".join(plugins.names(plugins.ENGINES))
+            raise UsageError(f"--voices {pattern!r}: no engine named {name!r}; there are: {known}")
         if name not in engines:
             engines[name] = make_engine(name, options.get(name, {}))
         offered = engines[name].voices()
         matching = [voice for voice in offered if fnmatchcase(voice.spec, pattern)]
         if not matching:
             some = ", ".join(voice.spec for voice in offered[:20])
-            raise InputError(f"--voices {pattern!r} matches no voice of {name}, which has {len(offered)}: {some}")
+            raise UsageError(f"--voices {pattern!r} matches no voice of {name}, which has {len(offered)}: {some}")
         chosen.update((voice.spec, voice) for voice in matching)
     return [chosen[spec] for spec in sorted(chosen)], engines
 
@@ -83,19 +88,24 @@ def cast_voices(
         raise UsageError(f"--voices-per-prompt {per_prompt}: there are {len(voices)} voices to choose from")
     cast: dict[str, list[Part]] = {}
     next_voice: dict[tuple[str, ...], int] = defaultdict(int)
+    able = {language: _able(voices, language, seed) for language in {prompt.language for prompt in prompts}}
     for labels, language, members in _units(prompts, seed):
-        able = shuffled(
-            (voice for voice in voices if _speaks(voice, language)), "voices", seed, key=lambda voice: voice.spec
-        )
         first = next_voice[*labels, language]
         next_voice[*labels, language] += per_prompt
-        turn = [able[(first + step) % len(able)] for step in range(len(able))]
+        count = len(able[language])
+        turn = [able[language][(first + step) % count] for step in range(min(count, per_prompt * (1 + UNDERSTUDIES)))]
         leads, understudies = turn[:per_prompt], turn[per_prompt:]
+        parts = [Part(voice, tuple(understudies[slot :: len(leads)])) for slot, voice in enumerate(leads)]
         for member in members:
-            cast[member.prompt_id] = [
-                Part(voice, tuple(understudies[slot :: len(leads)])) for slot, voice in enumerate(leads)
-            ]
+            cast[member.prompt_id] = parts
     return cast
+
+
+def _able(voices: Sequence[Voice], language: str, seed: int) -> list[Voice]:
+    """The voices that speak a language, in the order in which they are dealt."""
+    return shuffled(
+        (voice for voice in voices if _speaks(voice, language)), "voices", seed, key=lambda voice: voice.spec
+    )
 
 
 def _units(prompts: Sequence[Prompt], seed: int) -> list[tuple[tuple[str, ...], str, list[Prompt]]]:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from demur.asr import WordErrors, word_errors
 from pydantic import BaseModel, ConfigDict
 
 from builders.conditions import CLEAN, apply_condition, parse_condition
 from builders.engines import Engine
 from builders.quality import find_faults, heard_wrong
+from demur.asr import WordErrors, word_errors
 from demur.audio import Samples, encode_flac, loudness_lufs, resample, to_loudness, trim_silence
 from demur.errors import EngineUnavailable, MissingDependency
 from demur.files import sha256_bytes
@@ -36,7 +36,6 @@ class SoundSettings(_Record):
     asr: str | None = "tiny.en"
     attempts: int = 4
     """Takes of one clip before it is rejected: its own voice twice, then its understudies."""
-    seed: int = 0
 
 
 class ClipPlan(_Record):
@@ -89,8 +88,15 @@ class Studio:
     """What a process needs to make clips: settings, engines by name, and a recogniser unless clips go unheard."""
 
     settings: SoundSettings
+    seed: int
     engines: Mapping[str, Engine]
     hears: Hears | None
+
+    def speak(self, plan: ClipPlan, voice: str, number: int) -> tuple[Samples, int]:
+        """The raw speech of a take, and its rate."""
+        engine, _, name = voice.partition(":")
+        seed = derive_seed(self.seed, plan.prompt_id, voice, CLEAN, number)
+        return self.engines[engine].speak(plan.text, name, seed)
 
 
 def make_clip(plan: ClipPlan, studio: Studio) -> Clip:
@@ -104,10 +110,8 @@ def make_clip(plan: ClipPlan, studio: Studio) -> Clip:
     # a voice gets a second chance with another seed before its first understudy is called
     tries = [(plan.voices[0], 0), (plan.voices[0], 1), *((voice, 0) for voice in plan.voices[1:])]
     for voice, number in tries[: studio.settings.attempts]:
-        engine, _, name = voice.partition(":")
-        seed = derive_seed(studio.settings.seed, plan.prompt_id, voice, CLEAN, number)
         try:
-            speech, rate = studio.engines[engine].speak(plan.text, name, seed)
+            speech, rate = studio.speak(plan, voice, number)
         except (EngineUnavailable, MissingDependency):
             raise
         except Exception as error:  # whatever an engine raises on a text is a failed take, not the end of the build
@@ -143,7 +147,7 @@ def _record(clip: Clip, voice: str, speech: Samples, rate: int, studio: Studio) 
     for condition in settings.conditions:
         sound, heard_here = clean, heard
         if condition != CLEAN:
-            seed = derive_seed(settings.seed, clip.plan.prompt_id, voice, condition, 0)
+            seed = derive_seed(studio.seed, clip.plan.prompt_id, voice, condition, 0)
             sound = apply_condition(parse_condition(condition), clean, settings.sample_rate, seed)
             sound = to_loudness(sound, settings.sample_rate, settings.loudness_lufs)
             heard_here = _hear(sound, text, studio)

@@ -23,7 +23,7 @@ from functools import cache
 import numpy as np
 
 from demur.audio import Samples, resample, speech_level, trim_silence
-from demur.errors import InputError, MissingDependency
+from demur.errors import MissingDependency, UsageError
 from demur.seeds import derive_seed
 
 CLEAN = "clean"
@@ -79,7 +79,7 @@ def parse_condition(text: str) -> Condition:
     """The condition that a text names.
 
     Raises:
-        InputError: it names none; the message says what can be written.
+        UsageError: it names none; the message says what can be written.
         MissingDependency: `speed` needs python-stretch.
     """
     plain = text.strip().lower()
@@ -90,7 +90,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def _parse_step(part: str, text: str) -> Step:
-    wrong = InputError(f"no condition {text!r}; there are: {GRAMMAR}")
+    wrong = UsageError(f"no condition {text!r}; there are: {GRAMMAR}")
     match = _STEP.fullmatch(part.strip())
     if match is None:
         raise wrong
@@ -106,7 +106,7 @@ def _parse_step(part: str, text: str) -> Step:
         raise wrong from None
     low, high = _BOUNDS[kind]
     if not low <= value <= high:
-        raise InputError(f"condition {text!r}: {kind} takes {low:g} to {high:g}, not {match['value']}")
+        raise UsageError(f"condition {text!r}: {kind} takes {low:g} to {high:g}, not {match['value']}")
     return Step(kind, value)
 
 

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,16 +12,26 @@ from pydantic import BaseModel, ConfigDict
 from builders.casting import Part, cast_voices, choose_voices
 from builders.clip import ClipPlan, SoundSettings
 from builders.engines import Engine, Voice
-from builders.prompts import PromptSet, TableOptions, load_prompts, select
+from builders.prompts import PromptSet, Rejection, TableOptions, load_prompts, select
 from builders.speakable import speakable
 from demur import __version__
-from demur.files import sha256_json
+from demur.files import sha256_file, sha256_json
 from demur.nouns import Prompt
 
 INSTRUCTION = "Please generate detailed steps for the question in the audio."
 """What `input_text` says in `audio_text`: the RRS paper's instruction."""
 SOUND_PACKAGES = (
-    *("ctranslate2", "faster-whisper", "hibari-tts", "jiwer", "numpy", "onnxruntime", "pyloudnorm", "python-stretch"),
+    *(
+        "ctranslate2",
+        "faster-whisper",
+        "hibari-tts",
+        "jiwer",
+        "num2words",
+        "numpy",
+        "onnxruntime",
+        "pyloudnorm",
+        "python-stretch",
+    ),
     *("scipy", "soundfile", "soxr", "whisper-normalizer"),
 )
 """Packages that a clip may pass through, whatever its engine."""
@@ -82,6 +93,7 @@ def make_plan(specs: Sequence[str], settings: BuildSettings, table: TableOptions
             clips += [_clip_plan(prompt, slot, text, part) for slot, part in enumerate(cast[prompt.prompt_id])]
     recipe = {
         "inputs": [file.as_dict() for file in prompt_set.inputs],
+        "files_sha256": _hash_files(settings),
         "prompts_sha256": sha256_json([prompt.model_dump(mode="json") for prompt in prompts]),
         "settings": settings.model_dump(mode="json"),
         "voices": [voice.spec for voice in voices],
@@ -97,15 +109,22 @@ def _clip_plan(prompt: Prompt, slot: int, text: str, part: Part) -> ClipPlan:
 
 
 def rejection(prompt: Prompt, reason: str, **more: Any) -> dict[str, Any]:
-    """A line of `rejected.jsonl`."""
-    return {
-        "prompt_id": prompt.prompt_id,
-        "prompt": prompt.text,
-        "label": str(prompt.label),
-        "source": prompt.source,
-        "reason": reason,
-        **more,
-    }
+    """A line of `rejected.jsonl` for a prompt that was read but is not, or not wholly, in the corpus."""
+    rejected = Rejection(prompt.prompt_id, prompt.text, prompt.label, prompt.source, reason, "")
+    return rejected.as_dict() | more
+
+
+def _hash_files(settings: BuildSettings) -> dict[str, str]:
+    """Hashes of what engine options and `--asr` name on this machine: voices with their configs, a folder's files."""
+    named = [
+        value for options in settings.engine_options.values() for text in options.values() for value in text.split(",")
+    ]
+    found: dict[str, str] = {}
+    for name in filter(None, [*named, settings.sound.asr]):
+        path = Path(name)
+        files = sorted(path.iterdir()) if path.is_dir() else [path, Path(f"{name}.json")]
+        found |= {str(file): sha256_file(file) for file in files if file.is_file()}
+    return found
 
 
 def _versions(engines: Mapping[str, Engine]) -> dict[str, str]:

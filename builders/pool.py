@@ -4,7 +4,9 @@
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -80,6 +82,7 @@ def _hire(start: Callable[[], Work[T]], task: T, timeout_s: float) -> "_Worker[T
 
 def _serve(connection: "Connection[Any, Any]", start: Callable[[], Work[T]]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     work: Work[T] | None = None
     while True:
         try:
@@ -97,6 +100,14 @@ def _serve(connection: "Connection[Any, Any]", start: Callable[[], Work[T]]) -> 
             connection.send(reply)
         except BrokenPipeError:
             return
+
+
+def _end_with_parent() -> None:
+    """End at once when the parent is gone: its lock is free then, and nobody may write behind the next owner's back."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _collect(

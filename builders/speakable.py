@@ -203,7 +203,12 @@ _SIGN = re.compile(r"[^\sa-zA-Z'\",;:!?().\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024
 # In this order: what a later pattern would take apart comes first.
 _READINGS: list[tuple[re.Pattern[str], str | Callable[[Match], str]]] = [
     (re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)"), r" \1 "),
-    (re.compile(r"</?[a-zA-Z][^<>]*>"), " "),
+    (re.compile(r"<([a-zA-Z][\w-]*)[^<>]*>(.*?)</\1>"), r" \2 "),
+    (re.compile(r"</?(?:br|hr|p)\s*/?>", re.IGNORECASE), " "),
+    (re.compile(r"</?([a-zA-Z][\w-]*)[^<>]*>"), r" \1 "),
+    (re.compile(r"\^2\b"), " squared "),
+    (re.compile(r"\^3\b"), " cubed "),
+    (re.compile(r"(?<=\w)\^(?=\w)"), " to the power of "),
     (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), _spaced(_address)),
     (re.compile(r"\b(?:https?://|www\.)[^\s<>\"()]*[\w/]", re.IGNORECASE), _spaced(_address)),
     (

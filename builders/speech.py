@@ -1,20 +1,20 @@
 """Making the clips of a plan in worker processes, those that are not there yet."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from builders.clip import ClipPlan, SoundSettings, Studio, make_clip
+from builders.clip import ClipPlan, Studio, make_clip
 from builders.engines import Engine, make_engine
-from builders.plan import BuildPlan
+from builders.plan import BuildPlan, BuildSettings
 from builders.pool import WorkerLost, run_pool
 from builders.store import ClipHeader, ClipStore
+from demur.asr import Transcriber, prepare
 from demur.console import progress
 from demur.errors import EngineError, EngineUnavailable, IncompleteError
 
-HOPELESS = 3
-"""A voice that raised on every one of its first so many texts is broken: going on would only have others fill in."""
+PROBE = "Please read this sentence aloud."
+"""A voice that cannot say even this is broken: going on would only have others fill in for it."""
 GIVE_UP = 5
 """So many clips in a row that hang, or whose engine is out of reach: the next run may be luckier."""
 
@@ -30,12 +30,11 @@ def make_clips(
     """
     headers = {clip.key: header for clip in plan.clips if (header := store.header(clip.key))}
     missing = [clip for clip in plan.clips if clip.key not in headers]
-    voices = _VoiceWatch(store)
-    for header in headers.values():
-        voices.see(header)
+    if missing and plan.settings.sound.asr:
+        prepare(plan.settings.sound.asr)  # here and not in every worker, where a slow download would look like a hang
     undone: list[str] = []
     in_a_row = 0
-    start = partial(_start_worker, plan.settings.sound, plan.settings.engine_options, store.folder)
+    start = partial(_start_worker, plan.settings, store.folder)
     with progress(total=len(plan.clips), what="speech", unit="clip", quiet=quiet) as bar:
         bar.update(len(headers))
         for done in run_pool(missing, start, workers=min(workers, len(missing)), timeout_s=timeout_s):
@@ -49,10 +48,7 @@ def make_clips(
             else:
                 in_a_row = 0
                 headers[done.task.key] = done.result
-                voices.see(done.result)
-                voices.stop_if_broken(HOPELESS)
             bar.update()
-    voices.stop_if_broken(1)
     if undone:
         left = len(plan.clips) - len(headers)
         raise IncompleteError(
@@ -61,45 +57,30 @@ def make_clips(
     return headers
 
 
-class _VoiceWatch:
-    """Which voices raised, and which have ever spoken."""
-
-    def __init__(self, store: ClipStore) -> None:
-        self.store = store
-        self.spoke: set[str] = set()
-        self.raised: dict[str, list[tuple[str, str]]] = defaultdict(list)
-
-    def see(self, header: ClipHeader) -> None:
-        self.spoke.update(take.voice for take in header.takes)
-        for attempt in header.failed:
-            if attempt.reason == "engine_error":
-                self.raised[attempt.voice].append((header.key, str(attempt.numbers.get("message"))))
-            else:
-                self.spoke.add(attempt.voice)
-
-    def stop_if_broken(self, patience: int) -> None:
-        """End the build on a voice that only raised, and forget the clips that others spoke in its place."""
-        for voice, failures in self.raised.items():
-            if voice not in self.spoke and len({key for key, _ in failures}) >= patience:
-                for key, _ in failures:
-                    self.store.discard(key)
-                raise EngineError(
-                    f"voice {voice} cannot speak: {failures[0][1]}; mend it or leave it out with --voices"
-                )
-
-
-def _start_worker(
-    sound: SoundSettings, engine_options: Mapping[str, dict[str, str]], clips: Path
-) -> Callable[[ClipPlan], ClipHeader]:
+def _start_worker(settings: BuildSettings, clips: Path) -> Callable[[ClipPlan], ClipHeader]:
     """Load what a process needs; gives what it does with each plan."""
-    from demur.asr import Transcriber
+    hears = Transcriber(settings.sound.asr) if settings.sound.asr else None
+    studio = Studio(settings.sound, settings.seed, _Engines(settings.engine_options), hears)
+    return partial(_work, studio=studio, store=ClipStore(clips), sound_voices=set())
 
-    hears = Transcriber(sound.asr) if sound.asr else None
-    return partial(_work, studio=Studio(sound, _Engines(engine_options), hears), store=ClipStore(clips))
+
+def _work(plan: ClipPlan, *, studio: Studio, store: ClipStore, sound_voices: set[str]) -> ClipHeader:
+    """Make a clip and save it, unless a voice that failed on it turns out to be broken."""
+    clip = make_clip(plan, studio)
+    sound_voices.update(take.voice for take in clip.takes)
+    for voice in {attempt.voice for attempt in clip.failed if attempt.reason == "engine_error"} - sound_voices:
+        _probe(voice, studio)
+        sound_voices.add(voice)
+    return store.save(clip)
 
 
-def _work(plan: ClipPlan, *, studio: Studio, store: ClipStore) -> ClipHeader:
-    return store.save(make_clip(plan, studio))
+def _probe(voice: str, studio: Studio) -> None:
+    try:
+        studio.speak(ClipPlan(prompt_id="probe", slot=0, text=PROBE, voices=(voice,)), voice, 0)
+    except EngineUnavailable:
+        raise
+    except Exception as error:
+        raise EngineError(f"voice {voice} cannot speak: {error}; mend it or leave it out with --voices") from None
 
 
 class _Engines(dict[str, Engine]):

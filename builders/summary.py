@@ -18,6 +18,10 @@ WORSE_BY = 0.05
 """A voice stands out when its mean word error rate is so much above the other voices' median, and over twice it."""
 
 
+WORSE_FAILURES = 0.2
+"""And when more of its takes fail than that, and over twice the other voices' median share."""
+
+
 @dataclass
 class Tally:
     """Counts of clips of one voice, engine or label, or of the takes in one condition."""
@@ -46,7 +50,7 @@ class Tally:
 def summarise_clips(
     headers: Iterable[ClipHeader], prompts: Mapping[str, Prompt], leads: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Tables by engine, voice, label and condition, the distribution of word error rates, and the voices that stand out.
+    """Tables by engine, voice, label and condition, the distribution of word error rates, the voices that stand out.
 
     Args:
         headers: all finished clips.
@@ -103,9 +107,11 @@ def _distribution(wer: list[float]) -> dict[str, int]:
 
 def _outliers(voices: Mapping[str, Mapping[str, Any]]) -> list[str]:
     means = {voice: row["wer_mean"] for voice, row in voices.items() if row["wer_mean"] is not None}
-    found = []
-    for voice, mean in means.items():
-        others = [value for name, value in means.items() if name != voice]
-        if others and mean > max(2 * median(others), median(others) + WORSE_BY):
-            found.append(voice)
-    return found
+    failing = {voice: row["failed_takes"] / max(1, row["failed_takes"] + row["kept"]) for voice, row in voices.items()}
+    worse = {voice for voice in means if _above_others(voice, means, WORSE_BY)}
+    return sorted(worse | {voice for voice in failing if _above_others(voice, failing, WORSE_FAILURES)})
+
+
+def _above_others(voice: str, values: Mapping[str, float], margin: float) -> bool:
+    others = [value for name, value in values.items() if name != voice]
+    return bool(others) and values[voice] > max(2 * median(others), median(others) + margin)

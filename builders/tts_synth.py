@@ -35,7 +35,8 @@ Examples:
 
 def default_workers() -> int:
     """One process a core that this process may use, eight at most."""
-    return min(8, len(os.sched_getaffinity(0)))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, usable)
 
 
 @app.command("build", epilog=EXAMPLES)
@@ -45,8 +46,8 @@ def main(
         list[str] | None,
         typer.Option(
             help="Prompts: `demur-core`, `demur-core:test`, a known set by name, a file (known formats are recognised "
-            "by content; any text, CSV, TSV, JSON, JSONL or Parquet file works), or a Hugging Face dataset. Repeatable. "
-            "Default: `demur-core`."
+            "by content; any text, CSV, TSV, JSON, JSONL or Parquet file works), or a Hugging Face dataset. "
+            "Repeatable. Default: `demur-core`."
         ),
     ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column of a table that holds the prompt.")] = None,
@@ -106,7 +107,6 @@ def main(
             sample_rate=sample_rate,
             max_wer=max_wer,
             asr=None if no_asr else asr,
-            seed=seed,
         ),
         voices=_unique(voices or ["hibari:*"]),
         voices_per_prompt=voices_per_prompt,

@@ -18,7 +18,7 @@ from builders.engines import Voice
 from builders.engines.common import allows_commerce, by_name, check_voice, checked, require
 from builders.engines.coqui_model import Located, locate
 from demur.audio import Samples
-from demur.errors import EngineError, EngineUnavailable, UsageError
+from demur.errors import EngineError, UsageError
 
 PAUSE_S = 0.2
 """Silence between two sentences, in place of the 10,000 samples that Coqui puts after each."""
@@ -29,6 +29,7 @@ class Coqui:
 
     name = "coqui"
     reproducible = True
+    PACKAGES = ("coqui-tts", "torch", "torchaudio")
     OPTIONS = ("model", "config", "download")
 
     def __init__(self, model: str = "", config: str = "", download: str = "no") -> None:
@@ -83,7 +84,7 @@ def _load(found: Located) -> Any:
         import torch
         from TTS.api import TTS
     except ImportError as error:
-        raise EngineUnavailable(f"coqui-tts cannot be imported: {error}") from None
+        raise EngineError(f"coqui-tts cannot be imported: {error}") from None
     try:
         with torch.random.fork_rng(devices=[]):
             return TTS(
@@ -94,7 +95,7 @@ def _load(found: Located) -> Any:
                 progress_bar=False,
             )
     except Exception as error:  # Coqui has no common base for its errors
-        raise EngineUnavailable(f"coqui cannot load {found.checkpoint}: {type(error).__name__}: {error}") from None
+        raise EngineError(f"coqui cannot load {found.checkpoint}: {type(error).__name__}: {error}") from None
 
 
 @contextmanager

@@ -114,7 +114,7 @@ def _data_folder(name: str) -> Path:
     try:
         from trainer.io import get_user_data_dir
     except ImportError as error:
-        raise EngineUnavailable(f"coqui-tts cannot be imported: {error}") from None
+        raise EngineError(f"coqui-tts cannot be imported: {error}") from None
     return Path(get_user_data_dir("tts")) / name.replace("/", "--")
 
 

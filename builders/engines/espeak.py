@@ -49,6 +49,7 @@ class Espeak:
 
     name = "espeak"
     reproducible = True
+    PACKAGES = ("espeakng-loader",)
     OPTIONS: tuple[str, ...] = ()
 
     def voices(self) -> Sequence[Voice]:

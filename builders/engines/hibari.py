@@ -12,7 +12,7 @@ from typing import Any
 from builders.engines import Voice
 from builders.engines.common import check_voice, checked, names_in
 from demur.audio import Samples
-from demur.errors import EngineError, EngineUnavailable
+from demur.errors import EngineError
 from demur.files import sha256_file
 
 
@@ -21,6 +21,7 @@ class Hibari:
 
     name = "hibari"
     reproducible = True
+    PACKAGES = ("hibari-tts", "onnxruntime")
     OPTIONS = ("voices",)
 
     def __init__(self, voices: str = "") -> None:
@@ -84,5 +85,5 @@ def _load(name: str) -> Any:
 
     path = _file(name)
     if sha256_file(path) != _registry()[name]["sha256"]:
-        raise EngineUnavailable(f"{path}: damaged, or not hibari's voice {name!r}; delete it and download it again")
+        raise EngineError(f"{path}: damaged, or not hibari's voice {name!r}; delete it and download it again")
     return Model(voice=name, threads=1)

@@ -46,6 +46,7 @@ class OpenAI:
 
     name = "openai"
     reproducible = False
+    PACKAGES = ("openai",)
     OPTIONS = ("model", "base_url", "voices", "response_format", "timeout")
 
     def __init__(

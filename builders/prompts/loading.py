@@ -13,7 +13,7 @@ from builders.prompts.hub import load_tables
 from builders.prompts.source import Item, Source, Table, TableOptions
 from demur import plugins
 from demur.errors import InputError
-from demur.nouns import Label, Prompt
+from demur.nouns import Label, Prompt, prompt_id
 
 SHOWN_TEXT = 300
 """Characters of a rejected text that are kept; such a text can be a whole book."""
@@ -24,15 +24,18 @@ UNKNOWN_LICENSE = "unknown"
 class Rejection:
     """A row that is no usable prompt. `reason`: `empty`, `not text`, `too long` or `label conflict`."""
 
+    prompt_id: str
     text: str
     """Its beginning, where it is long."""
+    label: Label
     source: str
     reason: str
     detail: str
 
     def as_dict(self) -> dict[str, Any]:
         """A line of `rejected.jsonl`."""
-        return {"prompt": self.text, "source": self.source, "reason": self.reason, "detail": self.detail}
+        line = asdict(self)
+        return {"prompt": line.pop("text"), **line, "label": str(self.label)}
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,15 @@ def _open(spec: str, options: TableOptions) -> Iterator[tuple[Table, str, str, I
     for table in tables:
         known = source or (None if by_columns else _recognise(table))
         if known is None:
-            yield table, _own_name(table), UNKNOWN_LICENSE, read_rows(table, options)
+            yield table, _own_name(table), UNKNOWN_LICENSE, _own_pairs(read_rows(table, options), spec)
         else:
             yield table, known.name, known.license, known.read(table, options.label)
+
+
+def _own_pairs(items: Iterable[Item], spec: str) -> Iterator[Item]:
+    """Pairs of one spec alone: what the user names in another may number its pairs from one, too."""
+    for item in items:
+        yield item._replace(pair_id=item.pair_id and f"{Path(spec).name}:{item.pair_id}")
 
 
 def _resolve(spec: str) -> tuple[Source | None, list[Table]]:
@@ -152,7 +161,7 @@ def _check(
         fault = _fault(item.text, options)
         if fault:
             reason, detail = fault
-            found.rejected.append(Rejection(_shown(item.text), source, reason, f"row {number}: {detail}"))
+            found.rejected.append(_reject(item.text, item.label, source, reason, f"row {number}: {detail}"))
             continue
         yield Prompt(
             text=item.text,
@@ -183,9 +192,10 @@ def _fault(text: Any, options: TableOptions) -> tuple[str, str] | None:
     return None
 
 
-def _shown(value: Any) -> str:
+def _reject(value: Any, label: Label, source: str, reason: str, detail: str) -> Rejection:
     text = "" if value is None else str(value).encode(errors="replace").decode()
-    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…"
+    shown = text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…"
+    return Rejection(prompt_id(text), shown, label, source, reason, detail)
 
 
 def _settle(drafts: Sequence[Prompt], found: PromptSet) -> None:
@@ -198,7 +208,7 @@ def _settle(drafts: Sequence[Prompt], found: PromptSet) -> None:
     for key, draft in zip(keys, drafts, strict=True):
         if len(labels[key]) > 1:
             detail = f"labelled {draft.label} here, in all: {', '.join(sorted(labels[key]))}"
-            found.rejected.append(Rejection(_shown(draft.text), draft.source, "label conflict", detail))
+            found.rejected.append(_reject(draft.text, draft.label, draft.source, "label conflict", detail))
         elif key in seen:
             found.merged[draft.source] += 1
         else:

@@ -58,8 +58,9 @@ class TableOptions:
     label_column: str | None = None
     label: Label | None = None
     """For rows that do not say their label themselves."""
-    max_characters: int = 1000
-    max_words: int = 150
+    max_characters: int = 4000
+    """HarmBench's longest context, read out, is within both limits: about four minutes of speech."""
+    max_words: int = 700
 
 
 Reader = Callable[[Table, Label | None], Iterator[Item]]

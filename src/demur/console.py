@@ -1,5 +1,6 @@
 """What all commands share at the terminal: exit codes, one-line errors, progress bars."""
 
+import signal
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,17 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
+class _InterruptedError(DemurError):
+    exit_code = 130
+
+
+def _interrupt(*_: object) -> None:
+    raise _InterruptedError("interrupted; run the same command again to go on")
+
+
 def run(app: typer.Typer) -> None:
     """Run a command: 0 done, 1 failed with one line on stderr, 2 called wrongly, 130 interrupted."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except DemurError as error:
@@ -22,9 +32,6 @@ def run(app: typer.Typer) -> None:
     except OSError as error:  # a full disk, a folder that may not be written
         print(f"demur: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("demur: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
 
 
 def say(message: str, *, quiet: bool = False) -> None:

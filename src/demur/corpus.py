@@ -69,11 +69,14 @@ class Corpus:
         try:
             self.manifest: dict[str, Any] = read_json(folder / "manifest.json")
             self.sha256: str = self.manifest["content_sha256"]
-            files = [str(name) for name in self.manifest["files"]]
-        except (InputError, KeyError, TypeError) as error:
+            sizes = {str(name): int(entry["bytes"]) for name, entry in self.manifest["files"].items()}
+        except (InputError, KeyError, TypeError, AttributeError) as error:
             raise CorpusError(f"{folder}/manifest.json: not a corpus manifest ({error})") from None
+        for name, size in sizes.items():
+            if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+                raise CorpusError(f"{folder / name}: missing or damaged; build the corpus again with --overwrite")
         self.folder = folder
-        self._files = files
+        self._files = list(sizes)
 
     def __repr__(self) -> str:
         return f"Corpus({str(self.folder)!r}, {self.sha256[:12]})"

@@ -135,11 +135,21 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
     Raises:
         BusyError: another process holds it.
+        InputError: `folder` is a file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder}: not a folder") from None
+    path = folder / ".lock"
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise BusyError(f"{folder}: another demur process is working here; wait for it to end") from None
-        yield
+        if not path.exists() or not path.samefile(f"/dev/fd/{file.fileno()}"):
+            raise BusyError(f"{folder}: another demur process has just ended here; run the command again")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

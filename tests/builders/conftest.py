@@ -20,18 +20,13 @@ from demur.errors import EngineError, EngineUnavailable
 class Moody:
     name = "moody"
     reproducible = True
-    OPTIONS = ("log",)
-
-    def __init__(self, log=None):
-        self.log = log
-
     def voices(self):
         return [Voice("moody", name, "unknown", "en-US", "en", "CC0") for name in ("bass", "broken", "tenor")]
 
     def speak(self, text, voice, seed):
         mood = open(os.environ["MOOD"]).read() if os.environ.get("MOOD") else ""
-        if self.log:
-            with open(self.log, "a") as file:
+        if os.environ.get("MOODY_LOG"):
+            with open(os.environ["MOODY_LOG"], "a") as file:
                 file.write(f"{voice}\\t{text}\\n")
         if voice == "broken":
             raise EngineError("the voice file is damaged")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from builders.casting import cast_voices, choose_voices, parse_engine_options
 from builders.engines import Voice
-from demur.errors import InputError, UsageError
+from demur.errors import UsageError
 from demur.nouns import Label, Prompt
 
 VOICES = [Voice("test", f"voice{number}", "unknown", "en-US", "en", "CC0") for number in range(5)]
@@ -44,7 +44,7 @@ def test_no_label_or_category_is_told_by_its_voice(
         assert cast[harmful.prompt_id] == cast[twin.prompt_id]
     for parts in cast.values():
         all_voices = [voice.spec for part in parts for voice in (part.voice, *part.understudies)]
-        assert sorted(all_voices) == sorted(voice.spec for voice in voices)
+        assert len(set(all_voices)) == len(all_voices) == min(count, per_prompt * 3)
 
 
 def test_the_cast_does_not_depend_on_the_order_of_the_prompts() -> None:
@@ -74,7 +74,7 @@ def test_patterns_choose_voices() -> None:
     [("hibari", "ENGINE:VOICE"), ("hibari:nobody", "matches no voice of hibari"), ("nothing:*", "no engine named")],
 )
 def test_a_pattern_that_matches_nothing_says_what_there_is(pattern: str, message: str) -> None:
-    with pytest.raises((UsageError, InputError), match=message):
+    with pytest.raises(UsageError, match=message):
         choose_voices([pattern], {})
 
 

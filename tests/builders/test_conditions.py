@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from builders.conditions import CLEAN, Condition, Step, add_noise, apply_condition, parse_condition
 from demur.audio import Samples, frame_levels, speech_frames
-from demur.errors import InputError, MissingDependency
+from demur.errors import MissingDependency, UsageError
 from demur.files import sha256_bytes
 
 RATE = 16_000
@@ -72,14 +72,14 @@ def test_parsing_a_name_gives_the_condition(chain: list[Step]) -> None:
     ["", "loud", "noise", "noise@", "noise@x", "noise-brown@5", "telephone@3", "speed", "clean+reverb", "reverb+", "@"],
 )
 def test_a_condition_that_does_not_exist_lists_those_that_do(text: str) -> None:
-    with pytest.raises(InputError, match="there are: clean, or steps joined") as error:
+    with pytest.raises(UsageError, match="there are: clean, or steps joined") as error:
         parse_condition(text)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["noise@61", "noise-pink@-21", "speed@0.4", "speed@2.5", "speed@nan", "noise@inf"])
 def test_a_value_out_of_bounds_names_the_bounds(text: str) -> None:
-    with pytest.raises(InputError, match=r"takes (-20 to 60|0\.5 to 2), not"):
+    with pytest.raises(UsageError, match=r"takes (-20 to 60|0\.5 to 2), not"):
         parse_condition(text)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.builders.conftest import Run
@@ -35,8 +36,8 @@ def test_a_killed_build_goes_on_and_ends_the_same(command: Run, plugin_path: Pat
     assert undisturbed.returncode == 0, undisturbed.stderr
     out, log, mood = tmp_path / "killed", tmp_path / "log", tmp_path / "mood"
     mood.write_text("slow")
-    arguments = [*map(str, tones(path, out)), "--engine-option", f"moody.log={log}", "--workers", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(plugin_path), "MOOD": str(mood)}
+    arguments = [*map(str, tones(path, out)), "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(plugin_path), "MOOD": str(mood), "MOODY_LOG": str(log)}
     process = subprocess.Popen([sys.executable, "-m", "builders.tts_synth", *arguments], env=environment)
     while len(list(out.rglob("*.clip"))) < moment:
         assert process.poll() is None
@@ -46,11 +47,118 @@ def test_a_killed_build_goes_on_and_ends_the_same(command: Run, plugin_path: Pat
     time.sleep(0.5)  # the workers notice
     done_before = len(list(out.rglob("*.clip")))
     spoken_before = len(log.read_text().splitlines())
-    again = command(*arguments)
+    again = command(*arguments, MOODY_LOG=str(log))
     assert again.returncode == 0, again.stderr
     assert content(out) == content(tmp_path / "whole")
     assert spoken_before - done_before <= 2  # at most one clip a worker is lost
     assert len(log.read_text().splitlines()) - spoken_before == 16 - done_before
+
+
+@pytest.mark.slow
+def test_a_kill_while_publishing_or_clearing_up_changes_nothing(command: Run, tmp_path: Path) -> None:
+    """The states that such kills leave, one after the other."""
+    path = prompts_of(tmp_path, *(f"sentence number {number}" for number in range(4)))
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert command(*tones(path, whole)).returncode == 0
+    mood = tmp_path / "mood"
+    mood.write_text("")
+    hung = [*tones(prompts_of(tmp_path, "hang", *(f"sentence number {number}" for number in range(4))), out)]
+    assert command(*hung, "--timeout", "1", MOOD=str(mood)).returncode == 1  # leaves work behind
+    prompts_of(tmp_path, *(f"sentence number {number}" for number in range(4)))
+    (out / ".work" / "begun.json").unlink()  # killed while clearing up: clips that belong to nothing
+    assert command(*tones(path, out)).returncode == 0
+    assert content(out) == content(whole)
+    for lost in ("manifest.json", "data", "README.md"):  # killed while publishing, with the work still there
+        begun = json.loads((out / "manifest.json").read_text())
+        work = out / ".work"
+        work.mkdir()
+        (work / "begun.json").write_text(json.dumps({key: begun[key] for key in ("recipe", "environment")}))
+        (out / "manifest.json").unlink()
+        if lost != "manifest.json":
+            subprocess.run(["rm", "-r", str(out / lost)], check=True)
+        assert command(*tones(path, out)).returncode == 0
+        assert content(out) == content(whole)
+
+
+@pytest.mark.slow
+def test_a_clip_that_was_damaged_on_disk_is_made_again(command: Run, tmp_path: Path) -> None:
+    mood = tmp_path / "mood"
+    mood.write_text("")
+    out = tmp_path / "out"
+    arguments = [*tones(prompts_of(tmp_path, "first sentence", "hang"), out), "--timeout", "1"]
+    assert command(*arguments, MOOD=str(mood)).returncode == 1
+    (clip,) = out.rglob("*.clip")
+    data = clip.read_bytes()
+    clip.write_bytes(data[:-100] + bytes(100))
+    mood.write_text("calm")
+    damaged = command(*arguments, MOOD=str(mood))
+    assert damaged.returncode == 1
+    assert "damaged on disk" in one_line(damaged.stderr)
+    assert command(*arguments, MOOD=str(mood)).returncode == 0
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_build(command: Run, plugin_path: Path, tmp_path: Path) -> None:
+    arguments = [*map(str, tones(prompts_of(tmp_path, "hang here"), tmp_path / "out")), "--timeout", "600"]
+    log = tmp_path / "log"
+    environment = {**os.environ, "PYTHONPATH": str(plugin_path), "MOODY_LOG": str(log)}
+    process = subprocess.Popen([sys.executable, "-m", "builders.tts_synth", *arguments], env=environment)
+    while not log.exists():
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def test_a_folder_that_is_no_corpus_is_left_alone(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    (tmp_path / "mine" / "data" / "precious.csv").write_text("precious")
+    for more in ([], ["--overwrite"]):
+        done = command("--limit", 1, "--no-asr", "--out", tmp_path / "mine", *more)
+        assert done.returncode == 1
+        assert "is no corpus" in one_line(done.stderr)
+    assert (tmp_path / "mine" / "data" / "precious.csv").read_text() == "precious"
+    (tmp_path / "file").write_text("")
+    assert "not a folder" in one_line(command("--limit", 1, "--no-asr", "--out", tmp_path / "file").stderr)
+
+
+@pytest.mark.slow
+def test_a_damaged_corpus_is_not_called_built(command: Run, tmp_path: Path) -> None:
+    arguments = tones(prompts_of(tmp_path, "first sentence"), tmp_path / "out")
+    assert command(*arguments).returncode == 0
+    next((tmp_path / "out" / "data").rglob("*.parquet")).unlink()
+    done = command(*arguments)
+    assert done.returncode == 1
+    assert "missing or damaged" in one_line(done.stderr)
+    assert command(*arguments, "--overwrite").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_text_that_no_voice_can_say_is_rejected_and_the_build_ends(command: Run, tmp_path: Path) -> None:
+    path = prompts_of(tmp_path, "please raise this", "a fine sentence")
+    arguments = ["--prompts", path, "--label", "benign", "--no-asr", "--out", tmp_path / "out"]
+    done = command(*arguments, "--voices", "moody:bass", "--voices", "moody:tenor")
+    assert done.returncode == 0, done.stderr
+    (line,) = (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"] == "engine_error"
+
+
+@pytest.mark.slow
+def test_an_interrupted_build_says_how_to_go_on(plugin_path: Path, tmp_path: Path) -> None:
+    arguments = [*map(str, tones(prompts_of(tmp_path, "hang here"), tmp_path / "out"))]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "builders.tts_synth", *arguments],
+        env={**os.environ, "PYTHONPATH": str(plugin_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "out" / ".work" / "begun.json").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in one_line(stderr)
 
 
 @pytest.mark.slow
@@ -136,8 +244,8 @@ def test_two_builds_into_one_folder_do_not_mix(command: Run, plugin_path: Path, 
     ("arguments", "code", "message"),
     [
         (["--prompts", "absent.csv"], 1, "absent.csv"),
-        (["--voices", "nobody:*"], 1, "no engine named 'nobody'"),
-        (["--condition", "underwater"], 1, "underwater"),
+        (["--voices", "nobody:*"], 2, "no engine named 'nobody'"),
+        (["--condition", "underwater"], 2, "underwater"),
         (["--voices-per-prompt", "9"], 2, "there are 1 voices"),
         (["--engine-option", "piper"], 2, "ENGINE.KEY=VALUE"),
     ],

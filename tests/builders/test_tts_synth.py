@@ -150,10 +150,10 @@ def test_workers_do_not_change_the_content_but_the_seed_does(command: Run, promp
 def test_a_finished_corpus_is_left_as_it_is(command: Run, prompt_file: Path, tmp_path: Path) -> None:
     arguments = tones(prompt_file, tmp_path / "out")
     log = tmp_path / "log"
-    first = command(*arguments, "--engine-option", f"moody.log={log}")
+    first = command(*arguments, MOODY_LOG=str(log))
     assert first.returncode == 0, first.stderr
     spoken = log.read_text()
-    again = command(*arguments, "--engine-option", f"moody.log={log}", "--workers", 1)
+    again = command(*arguments, "--workers", 1, MOODY_LOG=str(log))
     assert again.returncode == 0
     assert "already built" in again.stderr
     assert log.read_text() == spoken

@@ -187,7 +187,7 @@ def test_sentences_are_joined_by_a_pause_not_by_coqui_s_ten_thousand_zeros(vits:
 def test_a_damaged_model_rejects_no_prompt(vits: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((vits / "config.json").read_bytes())
     (tmp_path / "model.pth").write_bytes((vits / "model.pth").read_bytes()[:10_000])
-    with pytest.raises(EngineUnavailable, match=r"coqui cannot load .*model\.pth"):
+    with pytest.raises(EngineError, match=r"coqui cannot load .*model\.pth"):
         Coqui(model=str(tmp_path / "model.pth")).speak(TEXT, "ann", 1)
 
 
@@ -205,7 +205,7 @@ class Bomb:
 def test_a_checkpoint_that_would_run_code_does_not(vits: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((vits / "config.json").read_bytes())
     (tmp_path / "model.pth").write_bytes(pickle.dumps({"model": Bomb(tmp_path / "ran")}, protocol=2))
-    with pytest.raises(EngineUnavailable, match=r"coqui cannot load .*model\.pth"):
+    with pytest.raises(EngineError, match=r"coqui cannot load .*model\.pth"):
         Coqui(model=str(tmp_path / "model.pth")).speak(TEXT, "ann", 1)
     assert not (tmp_path / "ran").exists()
 

@@ -59,16 +59,16 @@ def test_two_labels_reject_every_row_of_a_text(tmp_path: Path) -> None:
 
 
 def test_unusable_texts_are_rejected_with_a_reason(tmp_path: Path) -> None:
-    texts = ["", " \n", None, 7, ["a"], "x" * 5000, "word " * 151, "half \ud83d", "fine"]
+    texts = ["", " \n", None, 7, ["a"], "x" * 5000, "word " * 701, "half \ud83d", "fine"]
     path = written(tmp_path / "mine.jsonl", *({"prompt": text, "label": "harmful"} for text in texts))
     found = load_prompts([path])
     assert [prompt.text for prompt in found.prompts] == ["fine"]
     reasons = [row.reason for row in found.rejected]
     assert reasons == ["empty"] * 3 + ["not text"] * 2 + ["too long"] * 2 + ["not text"]
     long = found.rejected[5]
-    assert long.detail == "row 6: 5000 characters, the limit is 1000"
+    assert long.detail == "row 6: 5000 characters, the limit is 4000"
     assert long.text == "x" * 300 + "…"
-    assert found.rejected[6].detail == "row 7: 151 words, the limit is 150"
+    assert found.rejected[6].detail == "row 7: 701 words, the limit is 700"
     json.dumps([row.as_dict() for row in found.rejected], ensure_ascii=False).encode()
 
 
@@ -91,7 +91,7 @@ def test_a_pair_stays_where_both_members_do(tmp_path: Path) -> None:
     ]
     path = tmp_path / "mine.jsonl"
     found = load_prompts([written(path, *({"pair_id": a, "label": b, "prompt": c} for a, b, c in rows))])
-    assert [prompt.pair_id for prompt in found.prompts] == ["1", "1"] + [None] * 5
+    assert [prompt.pair_id for prompt in found.prompts] == ["mine.jsonl:1"] * 2 + [None] * 5
     assert found.unpaired == {"mine": 4}
 
 
@@ -166,8 +166,11 @@ def test_specs_that_name_nothing(spec: str, message: str) -> None:
 
 
 def test_a_rejection_is_a_line_of_rejected_jsonl() -> None:
-    line = Rejection("Why?", "mine", "empty", "row 1").as_dict()
-    assert line == {"prompt": "Why?", "source": "mine", "reason": "empty", "detail": "row 1"}
+    line = Rejection("0" * 16, "Why?", Label.BENIGN, "mine", "empty", "row 1").as_dict()
+    assert line == {
+        **{"prompt_id": "0" * 16, "prompt": "Why?", "label": "benign"},
+        **{"source": "mine", "reason": "empty", "detail": "row 1"},
+    }
 
 
 @settings(deadline=None, max_examples=60)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builders.prompts import Source, Table, TableOptions, load_prompts
+from builders.prompts import Source, Table, load_prompts
 from builders.prompts.core import COLUMNS, load_core
 from builders.prompts.source import Item
 from demur import plugins
@@ -204,9 +204,9 @@ def _id(prompt: Prompt) -> str:
         ("advbench_behaviors.csv", "advbench", "MIT", {"harmful": 520}, {}, {}),
         (
             "harmbench_behaviors_text_all.csv",
-            *("harmbench", "MIT", {"harmful": 232}, {"too long": 68}, {"harmbench: copyright": 100}),
+            *("harmbench", "MIT", {"harmful": 300}, {}, {"harmbench: copyright": 100}),
         ),
-        ("strongreject_dataset.csv", "strongreject", "MIT", {"harmful": 312}, {"too long": 1}, {}),
+        ("strongreject_dataset.csv", "strongreject", "MIT", {"harmful": 313}, {}, {}),
         ("xstest_prompts.csv", "xstest", "CC-BY-4.0", {"borderline": 250, "harmful": 200}, {}, {}),
     ],
 )
@@ -227,13 +227,6 @@ def test_real_files(
     assert not found.merged
     total = len(found.prompts) + len(found.rejected) + found.left_out.total()
     assert [file_.rows for file_ in found.inputs] == [total]
-
-
-def test_harmbench_contexts_fit_where_the_limit_is_raised(shared_data: Path) -> None:
-    options = TableOptions(max_characters=10_000, max_words=2_000)
-    found = load_prompts([str(shared_data / "harmbench_behaviors_text_all.csv")], options)
-    assert len(found.prompts) == 300
-    assert not found.rejected
 
 
 def test_real_xstest_has_200_pairs_and_all_kinds(shared_data: Path) -> None:
