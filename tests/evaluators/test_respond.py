@@ -163,7 +163,7 @@ def test_overwriting_takes_away_what_was_made_of_the_old_answers(corpus: Corpus,
     for name in ("verdicts.jsonl", "results.json", "controls.jsonl"):
         (tmp_path / name).write_text("{}\n")
     ask(corpus, Listener(batch_size=4), tmp_path, overwrite=True)
-    assert {path.name for path in tmp_path.iterdir()} == {".lock", "run.json", "responses.jsonl", "samples.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "responses.jsonl", "samples.parquet"}
     assert len(lines(tmp_path)) == 40
 
 
