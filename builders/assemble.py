@@ -11,7 +11,7 @@ from typing import Any
 from builders.clip import Take
 from builders.engines import Voice
 from builders.store import ClipHeader, ClipStore
-from demur.corpus import features, shard_name, to_row
+from demur.corpus import COLUMNS, arrow_schema, shard_name, to_row
 from demur.errors import IncompleteError
 from demur.files import sha256_bytes, sha256_file, to_json
 from demur.nouns import Label, Modality, Prompt, Sample
@@ -152,9 +152,14 @@ def _write_shard(path: Path, samples: Iterator[Sample], count: int, sample_rate:
     import pyarrow
     import pyarrow.parquet
 
-    schema = features(sample_rate).arrow_schema
+    schema = arrow_schema(sample_rate)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+    # compressing, counting and comparing FLAC bytes would take longer than writing them
+    small = [column for column in COLUMNS if column != "audio"]
+    compression = {"audio.bytes": "none", "audio.path": "snappy"} | dict.fromkeys(small, "snappy")
+    with pyarrow.parquet.ParquetWriter(
+        path, schema, compression=compression, use_dictionary=small, write_statistics=small
+    ) as writer:
         group: list[dict[str, Any]] = []
         held = 0
         for _ in range(count):

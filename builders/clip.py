@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from builders.conditions import CLEAN, apply_condition, parse_condition
 from builders.engines import Engine
 from builders.quality import find_faults, heard_wrong
 from demur.asr import WordErrors, word_errors
-from demur.audio import Samples, encode_flac, loudness_lufs, resample, to_loudness, trim_silence
+from demur.audio import Samples, encode_flac, resample, to_loudness, trim_silence
 from demur.errors import EngineUnavailable, MissingDependency
 from demur.files import sha256_bytes
 from demur.seeds import derive_seed
@@ -106,7 +107,7 @@ def make_clip(plan: ClipPlan, studio: Studio) -> Clip:
         EngineUnavailable: the engine cannot speak now; nothing is decided about this clip.
     """
     clip = Clip(plan)
-    heard_before: set[str] = set()
+    failed_before: list[Samples] = []
     # a voice gets a second chance with another seed before its first understudy is called
     tries = [(plan.voices[0], 0), (plan.voices[0], 1), *((voice, 0) for voice in plan.voices[1:])]
     for voice, number in tries[: studio.settings.attempts]:
@@ -117,14 +118,13 @@ def make_clip(plan: ClipPlan, studio: Studio) -> Clip:
         except Exception as error:  # whatever an engine raises on a text is a failed take, not the end of the build
             clip.failed.append(Attempt(voice=voice, reason="engine_error", numbers={"message": str(error)[:300]}))
             continue
-        sound = sha256_bytes(speech.tobytes())
-        if sound in heard_before:  # an engine without chance says the same again: no use in judging it twice
-            continue
-        heard_before.add(sound)
+        if any(np.array_equal(speech, before) for before in failed_before):
+            continue  # an engine without chance says the same again: no use in judging it twice
         failure = _record(clip, voice, speech, rate, studio)
         if failure is None:
             return clip
         clip.failed.append(failure)
+        failed_before.append(speech)
     return clip
 
 
@@ -134,8 +134,7 @@ def _record(clip: Clip, voice: str, speech: Samples, rate: int, studio: Studio) 
     faults = find_faults(speech, rate, text)
     if faults:
         return Attempt(voice=voice, reason=faults[0].reason, numbers=dict(faults[0].numbers))
-    trimmed = resample(trim_silence(speech, rate), rate, settings.sample_rate)
-    clean = to_loudness(trimmed, settings.sample_rate, settings.loudness_lufs)
+    clean = _level(resample(trim_silence(speech, rate), rate, settings.sample_rate), studio)
     heard = _hear(clean, text, studio)
     if heard and heard_wrong(heard.errors.rate, heard.errors.errors, settings.max_wer):
         numbers: dict[str, float | str] = {
@@ -148,8 +147,8 @@ def _record(clip: Clip, voice: str, speech: Samples, rate: int, studio: Studio) 
         sound, heard_here = clean, heard
         if condition != CLEAN:
             seed = derive_seed(studio.seed, clip.plan.prompt_id, voice, condition, 0)
-            sound = apply_condition(parse_condition(condition), clean, settings.sample_rate, seed)
-            sound = to_loudness(sound, settings.sample_rate, settings.loudness_lufs)
+            changed = apply_condition(parse_condition(condition), clean.samples, settings.sample_rate, seed)
+            sound = _level(changed, studio)
             heard_here = _hear(sound, text, studio)
         take, data = _take(voice, condition, sound, settings.sample_rate, heard_here)
         clip.takes.append(take)
@@ -157,26 +156,34 @@ def _record(clip: Clip, voice: str, speech: Samples, rate: int, studio: Studio) 
     return None
 
 
+class _Sound(NamedTuple):
+    samples: Samples
+    loudness_lufs: float | None
+
+
 class _Heard(NamedTuple):
     transcript: str
     errors: WordErrors
 
 
-def _hear(sound: Samples, text: str, studio: Studio) -> _Heard | None:
+def _level(samples: Samples, studio: Studio) -> _Sound:
+    return _Sound(*to_loudness(samples, studio.settings.sample_rate, studio.settings.loudness_lufs))
+
+
+def _hear(sound: _Sound, text: str, studio: Studio) -> _Heard | None:
     if studio.hears is None:
         return None
-    transcript = studio.hears.transcribe(sound, studio.settings.sample_rate)
+    transcript = studio.hears.transcribe(sound.samples, studio.settings.sample_rate)
     return _Heard(transcript, word_errors(text, transcript))
 
 
-def _take(voice: str, condition: str, sound: Samples, rate: int, heard: _Heard | None) -> tuple[Take, bytes]:
-    data = encode_flac(sound, rate)
-    loudness = loudness_lufs(sound, rate)
+def _take(voice: str, condition: str, sound: _Sound, rate: int, heard: _Heard | None) -> tuple[Take, bytes]:
+    data = encode_flac(sound.samples, rate)
     take = Take(
         voice=voice,
         condition=condition,
-        duration_s=round(len(sound) / rate, 4),
-        loudness_lufs=None if loudness is None else round(loudness, 2),
+        duration_s=round(len(sound.samples) / rate, 4),
+        loudness_lufs=None if sound.loudness_lufs is None else round(sound.loudness_lufs, 2),
         transcript=heard and heard.transcript,
         wer=heard and round(heard.errors.rate, 4),
         audio_sha256=sha256_bytes(data),

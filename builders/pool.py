@@ -8,8 +8,10 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
@@ -21,6 +23,8 @@ Work = Callable[[T], Any]
 
 FIRST_TASK_FACTOR = 5
 """The first task of a process may take so many times the limit: modules and models load then."""
+AHEAD = 2
+"""Tasks that a worker holds: the one in hand and the next."""
 
 
 class WorkerLost(DemurError):
@@ -38,14 +42,42 @@ class Done(Generic[T]):
 
 @dataclass
 class _Worker(Generic[T]):
+    """A process with the task that it works on, and the next one, so that it never waits for the parent."""
+
     process: BaseProcess
     connection: "Connection[Any, Any]"
-    task: T
-    deadline: float
+    timeout_s: float
+    tasks: deque[T] = field(default_factory=deque)
+    deadline: float = 0.0
 
-    def give(self, task: T, timeout_s: float) -> None:
-        self.task, self.deadline = task, time.monotonic() + timeout_s
-        self.connection.send(task)
+    def give(self, task: T) -> None:
+        self.tasks.append(task)
+        with suppress(BrokenPipeError):  # it has died; what it holds is found out when its results are taken
+            self.connection.send(task)
+        if len(self.tasks) == 1:
+            self.expect(self.timeout_s)
+
+    def expect(self, within_s: float) -> None:
+        self.deadline = time.monotonic() + within_s
+
+    def take(self, *, arrived: bool) -> Done[T]:
+        """The result of the task in hand, or what became of the worker."""
+        task = self.tasks.popleft()
+        self.expect(self.timeout_s)
+        if arrived:
+            try:
+                result, error = self.connection.recv()
+                return Done(task, result, error)
+            except (EOFError, OSError):
+                self.end()
+                return Done(task, error=WorkerLost(f"its process ended with code {self.process.exitcode}"))
+        self.process.kill()
+        self.end()
+        return Done(task, error=WorkerLost("it took too long and was stopped"))
+
+    def end(self) -> None:
+        self.process.join()
+        self.connection.close()
 
 
 def run_pool(tasks: Iterable[T], start: Callable[[], Work[T]], *, workers: int, timeout_s: float) -> Iterator[Done[T]]:
@@ -54,30 +86,49 @@ def run_pool(tasks: Iterable[T], start: Callable[[], Work[T]], *, workers: int, 
     `start` is called once in each process and gives its work function; it and the tasks must be picklable (a
     `functools.partial` of a module's function is).
     """
-    waiting = iter(tasks)
+    waiting = deque(tasks)
     pool: list[_Worker[T]] = []
     try:
-        for task in waiting:
-            pool.append(_hire(start, task, timeout_s))
-            if len(pool) == workers:
-                break
-        while pool:
-            yield from _collect(pool, waiting, start, timeout_s)
+        while waiting or pool:
+            while waiting and len(pool) < workers:
+                pool.append(_hire(start, timeout_s))
+                pool[-1].give(waiting.popleft())
+                pool[-1].expect(timeout_s * FIRST_TASK_FACTOR)
+            for worker in pool:
+                if waiting and len(worker.tasks) < AHEAD:
+                    worker.give(waiting.popleft())
+            yield from _collect(pool, waiting)
     finally:
         for worker in pool:
             worker.process.kill()
-            worker.process.join()
+            worker.end()
 
 
-def _hire(start: Callable[[], Work[T]], task: T, timeout_s: float) -> "_Worker[T]":
+def _hire(start: Callable[[], Work[T]], timeout_s: float) -> "_Worker[T]":
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, start), daemon=True)
     process.start()
     theirs.close()
-    worker = _Worker(process, ours, task, 0.0)
-    worker.give(task, timeout_s * FIRST_TASK_FACTOR)
-    return worker
+    return _Worker(process, ours, timeout_s)
+
+
+def _collect(pool: "list[_Worker[T]]", waiting: "deque[T]") -> Iterator[Done[T]]:
+    """Wait for any worker, take what it has, and dismiss it if it is lost or there is nothing more to do."""
+    patience = max(0.0, min(worker.deadline for worker in pool) - time.monotonic())
+    ready = wait([worker.connection for worker in pool], timeout=patience)
+    for worker in list(pool):
+        arrived = worker.connection in ready
+        if not arrived and time.monotonic() < worker.deadline:
+            continue
+        done = worker.take(arrived=arrived)
+        if isinstance(done.error, WorkerLost):
+            waiting.extendleft(worker.tasks)  # what it had not begun
+            pool.remove(worker)
+        elif not worker.tasks and not waiting:
+            worker.connection.close()
+            pool.remove(worker)
+        yield done
 
 
 def _serve(connection: "Connection[Any, Any]", start: Callable[[], Work[T]]) -> None:
@@ -108,37 +159,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-def _collect(
-    pool: "list[_Worker[T]]", waiting: Iterator[T], start: Callable[[], Work[T]], timeout_s: float
-) -> Iterator[Done[T]]:
-    """Wait for any worker, take what it has, and give it the next task."""
-    patience = max(0.0, min(worker.deadline for worker in pool) - time.monotonic())
-    ready = wait([worker.connection for worker in pool], timeout=patience)
-    for worker in list(pool):
-        if worker.connection not in ready and time.monotonic() < worker.deadline:
-            continue
-        done = _take(worker, arrived=worker.connection in ready)
-        following = next(waiting, None)
-        if following is not None and not isinstance(done.error, WorkerLost):
-            worker.give(following, timeout_s)
-        else:
-            pool.remove(worker)
-            worker.connection.close()
-            if following is not None:
-                pool.append(_hire(start, following, timeout_s))
-        yield done
-
-
-def _take(worker: "_Worker[T]", *, arrived: bool) -> "Done[T]":
-    if arrived:
-        try:
-            result, error = worker.connection.recv()
-            return Done(worker.task, result, error)
-        except (EOFError, OSError):
-            worker.process.join()
-            return Done(worker.task, error=WorkerLost(f"its process ended with code {worker.process.exitcode}"))
-    worker.process.kill()
-    worker.process.join()
-    return Done(worker.task, error=WorkerLost("it took too long and was stopped"))

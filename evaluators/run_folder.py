@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from demur.corpus import READ_ROWS, TABLE_COLUMNS, Corpus, features
+from demur.corpus import READ_ROWS, TABLE_COLUMNS, Corpus, arrow_schema
 from demur.errors import InputError
 from demur.files import append_jsonl, read_json, read_jsonl, write_json
 from demur.models import Model
@@ -199,5 +199,5 @@ def versions() -> dict[str, str]:
 def _table_schema() -> "pyarrow.Schema":
     import pyarrow
 
-    schema = features().arrow_schema
+    schema = arrow_schema()
     return pyarrow.schema([schema.field(column) for column in TABLE_COLUMNS])

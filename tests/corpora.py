@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 
 from demur.audio import Samples, encode_flac
-from demur.corpus import SAMPLE_RATE, features, shard_name, to_row
+from demur.corpus import SAMPLE_RATE, arrow_schema, shard_name, to_row
 from demur.files import sha256_bytes, sha256_json, write_json
 from demur.nouns import Label, Modality, Prompt, Sample
 
@@ -84,7 +84,7 @@ def write_corpus(folder: Path, samples: Sequence[Sample]) -> Path:
     files = {name: rows for name, rows in _shards(samples) if rows}
     for name, rows in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        table = pyarrow.Table.from_pylist([to_row(row) for row in rows], schema=features().arrow_schema)
+        table = pyarrow.Table.from_pylist([to_row(row) for row in rows], schema=arrow_schema())
         pyarrow.parquet.write_table(table, folder / name)
     content = sha256_json([sample.model_dump(mode="json", exclude={"audio"}) for sample in samples])
     sizes = {name: {"rows": len(rows), "bytes": (folder / name).stat().st_size} for name, rows in files.items()}

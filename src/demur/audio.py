@@ -1,6 +1,9 @@
 """Audio in and out: mono float32 arrays in [-1, 1] inside, FLAC bytes on disk."""
 
 import io
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,23 +99,44 @@ def loudness_lufs(samples: Samples, rate: int) -> float | None:
 
     A clip shorter than one gating block (0.4 s) is measured as one block of its own length.
     """
-    import pyloudnorm
-
     # Half a sample less, because pyloudnorm refuses a clip shorter than `block * rate`, which may round up.
     block = min(_BLOCK_S, max(0.0, len(samples) - 0.5) / rate)
     if block == 0:
         return None
-    loudness = float(pyloudnorm.Meter(rate, block_size=block).integrated_loudness(samples))
+    loudness = float(_meter(rate, block).integrated_loudness(samples))
     return loudness if np.isfinite(loudness) else None
+
+
+@lru_cache(maxsize=4)
+def _meter(rate: int, block_s: float) -> Any:
+    """pyloudnorm's meter; its two filters in one pass over the samples, which takes half the time."""
+    import pyloudnorm
+    from scipy.signal import sosfilt
+
+    class KWeighting:
+        def __init__(self, stages: Iterable[Any]) -> None:
+            self.sections = np.array([[*stage.b, *stage.a] for stage in stages])
+            self.gain = float(np.prod([stage.passband_gain for stage in stages]))
+
+        def apply_filter(self, data: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+            weighted: npt.NDArray[np.floating[Any]] = self.gain * sosfilt(self.sections, data)
+            return weighted
+
+    meter = pyloudnorm.Meter(rate, block_size=block_s)
+    meter._filters = {"k_weighting": KWeighting(list(meter._filters.values()))}
+    return meter
 
 
 def to_loudness(
     samples: Samples, rate: int, target: float = TARGET_LUFS, peak_ceiling_dbfs: float = PEAK_CEILING_DBFS
-) -> Samples:
-    """The clip at a loudness in LUFS, or as near below it as the peak ceiling allows; a silent clip as it is."""
+) -> tuple[Samples, float | None]:
+    """The clip at a loudness in LUFS, or as near below it as the peak ceiling allows, and the loudness reached.
+
+    A silent clip stays as it is, and has none.
+    """
     loudness = loudness_lufs(samples, rate)
     if loudness is None:
-        return samples
-    peak_dbfs = 20 * np.log10(np.abs(samples).max())
+        return samples, None
+    peak_dbfs = float(20 * np.log10(np.abs(samples).max()))
     gain_db = min(target - loudness, peak_ceiling_dbfs - peak_dbfs)
-    return samples * np.float32(10 ** (gain_db / 20))
+    return samples * np.float32(10 ** (gain_db / 20)), loudness + gain_db

@@ -1,4 +1,4 @@
-"""The corpus table: its columns, and reading it. Builders write through `features`, evaluators read through `Corpus`.
+"""The corpus table: its columns, and reading it. Builders write through `arrow_schema`, evaluators read by `Corpus`.
 
 A corpus is a folder that `datasets.load_dataset` loads as it is:
 
@@ -8,6 +8,7 @@ A corpus is a folder that `datasets.load_dataset` loads as it is:
     rejected.jsonl   every prompt and clip that was left out, and why
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from demur.files import read_json
 from demur.nouns import Label, Modality, Sample
 
 if TYPE_CHECKING:
-    import datasets
+    import pyarrow
 
 SAMPLE_RATE = 16_000
 """Hz; what speech models take."""
@@ -30,16 +31,22 @@ TABLE_COLUMNS: tuple[str, ...] = tuple(column for column in COLUMNS if column !=
 """Every column but the audio: what `samples.parquet` of a run holds."""
 
 
-def features(sample_rate: int = SAMPLE_RATE) -> "datasets.Features":
-    """The corpus's Hugging Face features; `.arrow_schema` is what its Parquet files carry."""
-    from datasets import Audio, Features, Value
+def arrow_schema(sample_rate: int = SAMPLE_RATE) -> "pyarrow.Schema":
+    """The Arrow schema of a corpus's Parquet files, with the features that `datasets` reads from its metadata.
 
-    def kind(column: str) -> Any:
-        if column == "audio":
-            return Audio(sampling_rate=sample_rate)
-        return Value("float64" if column in _NUMBERS else "string")
+    Written out here, since importing `datasets` takes longer than writing a small corpus; a test holds it to what
+    `datasets` itself would write.
+    """
+    import pyarrow
 
-    return Features({column: kind(column) for column in COLUMNS})
+    audio = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+    types = {column: pyarrow.float64() if column in _NUMBERS else pyarrow.string() for column in COLUMNS}
+    features: dict[str, Any] = {
+        column: {"dtype": "float64" if column in _NUMBERS else "string", "_type": "Value"} for column in COLUMNS
+    }
+    features["audio"] = {"sampling_rate": sample_rate, "_type": "Audio"}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pyarrow.schema(types | {"audio": audio}, metadata=metadata)
 
 
 def to_row(sample: Sample) -> dict[str, Any]:

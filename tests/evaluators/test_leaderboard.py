@@ -205,7 +205,10 @@ def test_warnings(tmp_path: Path) -> None:
     assert told["The model was trained on prompts that it is asked here."] == (["deaf"], True)
     unheard = [key for key in told if key.startswith("Audio only: 100% of answers stay the same")]
     assert told[unheard[0]] == (["deaf"], True)
-    few = "tones (demur-core): only 6 harmful, 6 borderline, 4 benign prompts; intervals are wide, and ranks may be chance."
+    few = (
+        "tones (demur-core): only 6 harmful, 6 borderline, 4 benign prompts; "
+        "intervals are wide, and ranks may be chance."
+    )
     assert told[few] == ([], True)
     unchecked = next(key for key in told if key.startswith("Whether answers depend on the audio was not checked"))
     assert told[unchecked] == (["other"], False)
