@@ -31,7 +31,7 @@ import pyarrow.parquet
 import typer
 
 from builders.prompts import load_prompts
-from demur.corpus import TABLE_COLUMNS, features
+from demur.corpus import TABLE_COLUMNS, arrow_schema
 from demur.files import write_json, write_jsonl
 from demur.nouns import Label, Modality, Outcome, Response, Sample, Verdict, prompt_id
 
@@ -134,7 +134,7 @@ def make_run(folder: Path, verdicts: int) -> int:
         for modality in Modality
         for voice in (VOICES if modality.has_audio else (None,))
     ]
-    schema = features().arrow_schema
+    schema = arrow_schema()
     rows = [sample.model_dump(mode="json", exclude={"audio"}) for sample in samples]
     schema = pyarrow.schema([schema.field(column) for column in TABLE_COLUMNS])
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), folder / "samples.parquet")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from demur.corpus import TABLE_COLUMNS, features
+from demur.corpus import TABLE_COLUMNS, arrow_schema
 from demur.files import sha256_bytes, write_json, write_jsonl
 from demur.nouns import Label, Modality, Response, Sample, prompt_id
 
@@ -65,7 +65,7 @@ def _sample(label: Label, number: int, voice: str | None, modality: Modality) ->
 
 def make_run(folder: Path, samples: Sequence[Sample], say: Say, model: str = "tester") -> Path:
     """A finished run of a model over some samples."""
-    schema = features().arrow_schema
+    schema = arrow_schema()
     table = pyarrow.Table.from_pylist(
         [sample.model_dump(mode="json", exclude={"audio"}) for sample in samples],
         schema=pyarrow.schema([schema.field(column) for column in TABLE_COLUMNS]),
