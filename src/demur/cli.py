@@ -61,7 +61,7 @@ def demo(
     manifest = build(["demur-core:test"], corpus, BuildSettings(limit=limit), TableOptions(), workers=default_workers())
     print(describe(manifest, corpus))
     model = make_model("cascade-tiny", {"max_new_tokens": 64})
-    run_model(Corpus(corpus), model, run_folder, RespondSettings(controls=4))
+    run_model(Corpus(corpus), model, run_folder, RespondSettings(controls=5))
     results = score(run_folder, [find_scorer("keyword")])
     print(f"\n{results.model}\n{table(results)}")
     leaderboard([run_folder], out / "leaderboard", audio=Audio([corpus]))
