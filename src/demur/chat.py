@@ -162,8 +162,10 @@ def _is_transient(error: BaseException) -> bool:
     """Too many requests, a fault of the server, a timeout, a lost connection; nothing else is tried again."""
     import openai
 
+    if (_retry_after_s(error) or 0) > LONGEST_WAIT_S:
+        return False
     if isinstance(error, openai.RateLimitError):
-        return not _out_of_credit(error) and (_retry_after_s(error) or 0) <= LONGEST_WAIT_S
+        return not _out_of_credit(error)
     return isinstance(error, openai.APIConnectionError | openai.InternalServerError | TimeoutError)
 
 
@@ -183,7 +185,7 @@ def _retry_after_s(error: BaseException | None) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -214,10 +216,15 @@ def _read_completion(body: bytes, latency_s: float) -> Answer:
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"--base-url {url!r}: write it as http://HOST:PORT/v1")
-    if parts.username or parts.password or parts.query:
+    shown = url.rpartition("@")[2].partition("?")[0]  # what comes before or after may be a key
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets, a port that is no number
+        usable = False
+    if not usable:
+        raise UsageError(f"--base-url {shown!r}: write it as http://HOST:PORT/v1")
+    if "@" in url or parts.query:
         raise UsageError("--base-url must hold no user, password or query, for it is recorded; use OPENAI_API_KEY")
     return url.rstrip("/")
 

@@ -63,18 +63,22 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Append rows and flush them to disk; a torn last line (a kill, a full disk) is cut off first."""
+    """Append rows and flush them to disk; a torn last line (a kill, a full disk) is cut off first.
+
+    A last line that lacks nothing but its newline is kept, as `read_jsonl` does.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(to_json(row) + "\n" for row in rows).encode()
     with path.open("ab+") as file:
-        _cut_torn_line(file.fileno())
+        _end_last_line(file.fileno())
         file.seek(0, os.SEEK_END)
         file.write(lines)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _cut_torn_line(descriptor: int) -> None:
+def _end_last_line(descriptor: int) -> None:
+    """Cut a torn last line off; add the newline to a whole one that has none."""
     size = os.fstat(descriptor).st_size
     end = size
     while end > 0:
@@ -84,33 +88,49 @@ def _cut_torn_line(descriptor: int) -> None:
             end = start + newline + 1
             break
         end = start
-    if end < size:
+    if end == size:
+        return
+    try:
+        _parse_row(os.pread(descriptor, size - end, end))
+    except InputError:
         os.ftruncate(descriptor, end)
+    else:
+        os.write(descriptor, b"\n")  # the file is open for appending
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL file; a last line without its newline is work that was cut off, and left out.
+    """The rows of a JSONL file; a last line that has no newline and does not parse was cut off, and is left out.
 
     Raises:
-        InputError: the file is missing or a whole line is not a JSON object.
+        InputError: the file is missing or not UTF-8, or a whole line is not a JSON object.
     """
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     with file:
         for number, line in enumerate(file, 1):
-            if not line.endswith("\n"):
-                return
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}:{number}: not valid JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise InputError(f"{path}:{number}: not a JSON object")
+                row = _parse_row(line)
+            except InputError as error:
+                if not line.endswith(b"\n"):
+                    return
+                raise InputError(f"{path}:{number}: {error}") from None
             yield row
+
+
+def _parse_row(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 ({error.reason} at byte {error.start + 1}); save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"not valid JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise InputError("not a JSON object")
+    return row
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -72,8 +72,9 @@ def test_retry_after_may_be_a_date() -> None:
     assert served.times[1] - served.times[0] > 0.5
 
 
-def test_a_pause_that_is_too_long_is_not_waited_for() -> None:
-    with chat_server(lambda *_: fault(429, "come back", headers={"Retry-After": "86400"})) as served:
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_pause_that_is_too_long_is_not_waited_for(status: int) -> None:
+    with chat_server(lambda *_: fault(status, "come back", headers={"Retry-After": "86400"})) as served:
         [answer] = client(served.url).ask([request("a")])
     assert answer.text is None
     assert "come back" in str(answer.error)
@@ -196,6 +197,22 @@ def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_that_cannot_be_used_or_recorded(url: str) -> None:
     with pytest.raises(UsageError, match="--base-url"):
         ChatClient("m", base_url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "me:secret@host:8000/v1",
+        "ftp://me:secret@host/v1",
+        "http://me:secret@",
+        "http://me:sec/ret@[host",
+        "host/v1?key=secret",
+    ],
+)
+def test_no_key_in_a_malformed_address_is_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="write it as http://HOST:PORT/v1") as told:
+        ChatClient("m", base_url=url)
+    assert "sec" not in str(told.value)
 
 
 def test_works_inside_a_running_event_loop() -> None:

@@ -32,6 +32,36 @@ def test_a_torn_last_line_is_left_out_and_then_cut_off(tmp_path: Path) -> None:
     assert list(read_jsonl(path)) == [{"id": 1}, {"id": 3}]
 
 
+def test_a_last_line_that_only_lacks_its_newline_counts_and_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": 1}\n{"id": 2, "text": "é"}', encoding="utf-8")
+    assert list(read_jsonl(path)) == [{"id": 1}, {"id": 2, "text": "é"}]
+    append_jsonl(path, [{"id": 3}])
+    assert list(read_jsonl(path)) == [{"id": 1}, {"id": 2, "text": "é"}, {"id": 3}]
+
+
+@given(rows=json_rows, last=st.dictionaries(st.text(), st.integers() | st.text()), data=st.data())
+def test_wherever_a_line_is_torn_what_is_read_stays(
+    tmp_path_factory: pytest.TempPathFactory, rows: Any, last: Any, data: Any
+) -> None:
+    path = tmp_path_factory.mktemp("jsonl") / "rows.jsonl"
+    line = to_json(last).encode()
+    kept = data.draw(st.integers(0, len(line)))
+    write_jsonl(path, rows)
+    path.write_bytes(path.read_bytes() + line[:kept])
+    expected = [*rows, last] if kept == len(line) else rows
+    assert list(read_jsonl(path)) == expected
+    append_jsonl(path, [{"id": 3}])
+    assert list(read_jsonl(path)) == [*expected, {"id": 3}]
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes('{"id": 1}\n{"text": "café"}\n'.encode("latin-1"))
+    with pytest.raises(InputError, match=r"rows.jsonl:2: not UTF-8 \(.* at byte 14\)"):
+        list(read_jsonl(path))
+
+
 def test_a_bad_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"id": 1}\n[]\n')
