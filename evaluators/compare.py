@@ -14,8 +14,8 @@ from evaluators.rates import REFUSAL, SCORED, Draws, Layout, Part, combined, row
 from evaluators.runs import Marks, Run, marks, read_run, read_verdicts
 from evaluators.statistics import MIN_CLUSTERS, Floats, Term, bootstrap, holm, mcnemar, mover, sign_flip, wilson
 
-_ORDER = (Modality.TEXT_ONLY, Modality.AUDIO_TEXT, Modality.AUDIO_ONLY)
-"""The earlier minus the later: a positive difference is refusal that speech loses."""
+FROM_TEXT_TO_SPEECH = (Modality.TEXT_ONLY, Modality.AUDIO_TEXT, Modality.AUDIO_ONLY)
+"""The order of modalities, in comparisons and as shown. The earlier minus the later: what speech loses of refusal."""
 _SAME = ("prompt_id", "label", "input_text", "audio_sha256")
 """What makes two runs' rows the same question."""
 
@@ -112,7 +112,7 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def compare_modalities(layout: Layout, cube: Floats, scorer: str, draws: Draws) -> list[Comparison]:
     """Refusal in each pair of modalities, for each label, on the same prompts; one family."""
     found: list[Comparison] = []
-    present = [each for each in _ORDER if each in layout.modalities]
+    present = [each for each in FROM_TEXT_TO_SPEECH if each in layout.modalities]
     for label, (a, b) in ((label, pair) for label in layout.labels for pair in combinations(present, 2)):
         prompts = layout.of_label(label)
         left, right = (cube[[layout.modalities.index(side)]][:, prompts] for side in (a, b))
@@ -146,7 +146,8 @@ def compare_runs(
     """Pairs of runs on the rows that both have scored: refusal in each modality and label, and the score.
 
     `a` and `b` are the runs' folders as given, the difference is `a - b`, and all comparisons of the call are one
-    family for Holm's correction. What has no prompts in both runs is left out.
+    family for Holm's correction. What has no prompts in both runs is left out, and so is a pair without a row that both
+    have scored.
 
     Raises:
         InputError: a run cannot be read, has no verdicts of the scorer, or two runs were not asked the same things.
@@ -155,7 +156,10 @@ def compare_runs(
     loaded = {folder: _Scored.read(folder, scorer) for pair in pairs for folder in pair}
     found: list[Comparison] = []
     for a, b in pairs:
-        layout, cubes = _align(loaded[a], loaded[b])
+        aligned = _align(loaded[a], loaded[b])
+        if aligned is None:
+            continue
+        layout, cubes = aligned
         models = (loaded[a].run.model, loaded[b].run.model)  # draws depend on them, and not on where the runs lie
         for number, modality in enumerate(layout.modalities):
             for label in layout.labels:
@@ -180,8 +184,8 @@ class _Scored(NamedTuple):
         return cls(run, found[scorer])
 
 
-def _align(a: _Scored, b: _Scored) -> tuple[Layout, tuple[Floats, Floats]]:
-    """The rows that both runs have scored: where they belong, and each run's sums by modality and prompt."""
+def _align(a: _Scored, b: _Scored) -> tuple[Layout, tuple[Floats, Floats]] | None:
+    """The rows that both runs have scored: where they belong, and each run's sums by modality and prompt; or None."""
     place = {key: row for row, key in enumerate(b.run.keys)}
     rows = np.array([(row, place[key]) for row, key in enumerate(a.run.keys) if key in place], int).reshape(-1, 2)
     for column in _SAME:
@@ -191,7 +195,7 @@ def _align(a: _Scored, b: _Scored) -> tuple[Layout, tuple[Floats, Floats]]:
     scored = (a.marks.outcomes[rows[:, 0]] >= 0) & (b.marks.outcomes[rows[:, 1]] >= 0)
     rows = rows[scored]
     if not len(rows):
-        raise InputError(f"{a.run.folder} and {b.run.folder}: no row that both have answered and scored")
+        return None
     layout = Layout(a.run.samples.iloc[rows[:, 0]])
     sums = (row_sums(side.marks)[rows[:, i]] for i, side in enumerate((a, b)))
     left, right = (layout.cube(each) for each in sums)

@@ -137,7 +137,7 @@ def main(
     ] = False,
     max_samples: Annotated[int, typer.Option(min=0, help="Answers of each run to show, drawn by seed.")] = 200,
     omit_harmful_answers: Annotated[
-        bool, typer.Option("--omit-harmful-answers", help="Leave answers to harmful prompts out, unless they refuse.")
+        bool, typer.Option("--omit-harmful-answers", help="Leave all answers to harmful prompts out.")
     ] = False,
     show_prompts: Annotated[
         bool, typer.Option("--show-prompts", help="Show prompts and answers of other sets than demur-core, too.")

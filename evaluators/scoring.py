@@ -1,11 +1,11 @@
 """Scoring a run: each scorer's verdicts, what judges found before, and the summary of it all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from demur.console import say
 from demur.errors import InputError
-from demur.files import folder_lock, write_json, write_jsonl
+from demur.files import folder_lock, sha256_json, write_json, write_jsonl
 from demur.nouns import Verdict
 from demur.results import RESULTS, Results, ScorerInfo, read_results
 from evaluators.journal import find
@@ -43,11 +43,18 @@ def score(
         judges = [name for name, info in infos.items() if info.judge]
         if len(judges) > 1:
             verdicts += list(majority([verdict for verdict in verdicts if verdict.scorer in judges], len(judges)))
-            infos[JUDGES] = ScorerInfo(judge=False, settings={"majority of": judges}, sha256="")
-        write_jsonl(folder / "verdicts.jsonl", (verdict.model_dump(mode="json") for verdict in verdicts))
+            infos[JUDGES] = _panel({name: infos[name].sha256 for name in judges})
         results = summarise(run_, verdicts, infos, draws=draws)
+        (folder / RESULTS).unlink(missing_ok=True)  # it comes last: never old results beside new verdicts
+        write_jsonl(folder / "verdicts.jsonl", (verdict.model_dump(mode="json") for verdict in verdicts))
         write_json(folder / RESULTS, results.model_dump(mode="json"))
         return results
+
+
+def _panel(judges: Mapping[str, str]) -> ScorerInfo:
+    """The majority of judges, from the hash of each: another panel is another scorer."""
+    settings = {"majority of": list(judges)}
+    return ScorerInfo(judge=False, settings=settings, sha256=sha256_json([JUDGES, dict(judges)]))
 
 
 def _earlier(run_: Run, now: set[str], *, quiet: bool) -> tuple[list[Verdict], dict[str, ScorerInfo]]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from demur.nouns import Label, Modality
 from demur.results import Agreement, Comparison, Estimate, Facts, Hashes, Headline
 from evaluators.calibration import Report
+from evaluators.compare import FROM_TEXT_TO_SPEECH
 
 
 class Part(BaseModel):
@@ -89,7 +90,8 @@ class Table(Part):
     """Name of the corpus's folder."""
     sources: list[str]
     """The prompt sets that it holds."""
-    corpus_sha256: str | None
+    corpus_sha256: str
+    """As the runs recorded it; where they did not, the hash of the rows that they were asked."""
     prompts_sha256: str
     scorer_sha256: str
     facts: Facts
@@ -109,10 +111,7 @@ class Table(Part):
     @property
     def modalities(self) -> list[Modality]:
         """In the order in which they are shown: from text to speech alone."""
-        return [each for each in SHOWN_ORDER if each in self.facts.modalities]
-
-
-SHOWN_ORDER = (Modality.TEXT_ONLY, Modality.AUDIO_TEXT, Modality.AUDIO_ONLY)
+        return [each for each in FROM_TEXT_TO_SPEECH if each in self.facts.modalities]
 
 
 class Change(Part):
@@ -132,7 +131,7 @@ class Change(Part):
     @property
     def modalities(self) -> list[Modality]:
         """In the order in which they are shown."""
-        return [each for each in SHOWN_ORDER if any(line.modality is each for line in self.comparisons)]
+        return [each for each in FROM_TEXT_TO_SPEECH if any(line.modality is each for line in self.comparisons)]
 
 
 class Board(Part):

@@ -166,11 +166,11 @@ def heat_map(table: Table, group_by: str, label: Label) -> HeatMap | None:
     for entry in table.entries:
         for cell in entry.groups:
             if (cell.group_by, cell.label) == (group_by, label):
-                cells.setdefault(cell.group, {}).setdefault(entry.mark, []).append(cell)
+                cells.setdefault(cell.group, {}).setdefault(entry.model, []).append(cell)
     if not cells:
         return None
     rows = [
-        (words(group), [_heat_cell(by_model.get(entry.mark, [])) for entry in table.entries])
+        (words(group), [_heat_cell(by_model.get(entry.model, [])) for entry in table.entries])
         for group, by_model in sorted(cells.items())
     ]
     sizes = [cell.prompts for by_model in cells.values() for found in by_model.values() for cell in found]

@@ -1,22 +1,24 @@
 """From run folders to a board: who may be ranked with whom, and in which order."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from string import ascii_lowercase
 
 from demur import __version__
 from demur.errors import InputError
+from demur.files import sha256_json
 from demur.nouns import Outcome
 from demur.results import Results, read_results
 from evaluators.calibration import Report
 from evaluators.rates import Draws
 from evaluators.report.board import Board, Entry, GroupRate, Notice, ScorerLine, Table
 from evaluators.report.notices import merged, run_notices, table_notices
-from evaluators.report.pairs import changes, find_pairs
+from evaluators.report.pairs import changes, find_pairs, pair_notices
 from evaluators.report.samples import Drawing, Sample, draw_samples
-from evaluators.runs import read_run, read_verdicts
+from evaluators.runs import Run, read_run, read_verdicts
 from evaluators.summarise import responses_sha256
 
 DEFAULT_SCORER = "keyword"
@@ -28,6 +30,8 @@ class Candidate:
 
     folder: Path
     results: Results
+    corpus_sha256: str
+    """As the run recorded it, else of the rows that were asked."""
     sources: list[str]
     samples: list[Sample]
 
@@ -61,14 +65,16 @@ def gather(
     groups = _groups(candidates, scorer)
     names = {folder: name for group in groups for folder, name in _names(group).items()}
     tables = [_table(group, names, scorer) for group in groups]
-    pairs = [pair for group in groups for pair in find_pairs(_infos(group), _same_folder(group, baseline))]
+    pairings = [find_pairs(_infos(group), _same_folder(group, baseline)) for group in groups]
+    pairs = [pair for pairing in pairings for pair in pairing.pairs]
     corpora = {each.folder: table.name for group, table in zip(groups, tables, strict=True) for each in group}
+    compared = changes(pairs, names, corpora, scorer, draws or Draws()) if pairs else []
     board = Board(
         title=title,
         scorer=scorer,
-        notices=_notices(candidates, names, tables, scorer, calibration),
+        notices=_notices(candidates, names, tables, scorer, calibration, pair_notices(pairings, names, compared)),
         tables=tables,
-        changes=changes(pairs, names, corpora, scorer, draws or Draws()) if pairs else [],
+        changes=compared,
         calibration=calibration,
         versions={"demur": __version__},
     )
@@ -87,7 +93,13 @@ def read_candidate(folder: Path, drawing: Drawing) -> Candidate:
         raise InputError(f"{folder}: the responses have changed since they were scored; run: demur score {folder}")
     _check_complete(folder, results)
     sources = sorted(str(source) for source in run.samples["source"].unique())
-    return Candidate(folder, results, sources, draw_samples(run, read_verdicts(folder), drawing))
+    corpus = results.hashes.corpus or _asked_sha256(run)
+    return Candidate(folder, results, corpus, sources, draw_samples(run, read_verdicts(folder), drawing))
+
+
+def _asked_sha256(run: Run) -> str:
+    rows = run.samples[["id", "modality", "audio_sha256", "input_text"]].fillna("")
+    return sha256_json(sorted(rows.itertuples(index=False, name=None)))
 
 
 def _check_complete(folder: Path, results: Results) -> None:
@@ -122,21 +134,24 @@ def _groups(candidates: Sequence[Candidate], scorer: str) -> list[list[Candidate
     groups: dict[tuple[object, ...], list[Candidate]] = {}
     for each in candidates:
         hashes, facts = each.results.hashes, each.results.corpus
-        key = (hashes.corpus, hashes.prompts, *facts.modalities, each.results.scorers[scorer].sha256)
+        key = (each.corpus_sha256, hashes.prompts, *facts.modalities, each.results.scorers[scorer].sha256)
         groups.setdefault(key, []).append(each)
     return list(groups.values())
 
 
 def _names(group: Sequence[Candidate]) -> dict[Path, str]:
-    """What each run of a table is called: its model, and its folder where two runs are of one model."""
-    models = Counter(each.results.model for each in group)
-    names = {}
+    """What each run of a table is called: its model, and as much of its folder as tells runs of one model apart."""
+    by_model: dict[str, list[Path]] = defaultdict(list)
     for each in group:
-        folder = each.folder.resolve()
-        twice = models[each.results.model] > 1
-        same_folder = sum(other.folder.resolve().name == folder.name for other in group) > 1
-        where = f"{folder.parent.name}/{folder.name}" if same_folder else folder.name
-        names[each.folder] = f"{each.results.model} ({where})" if twice else each.results.model
+        by_model[each.results.model].append(each.folder)
+    names: dict[Path, str] = {}
+    for model, folders in by_model.items():
+        parts = {folder: folder.resolve().parts for folder in folders}
+        depth = next(depth for depth in count(1) if len({own[-depth:] for own in parts.values()}) == len(folders))
+        names |= {
+            folder: model if len(folders) == 1 else f"{model} ({'/'.join(own[-depth:])})"
+            for folder, own in parts.items()
+        }
     return names
 
 
@@ -151,7 +166,7 @@ def _table(group: Sequence[Candidate], names: Mapping[Path, str], scorer: str) -
     return Table(
         corpus=name if isinstance(name, str) and name else "corpus",
         sources=group[0].sources,
-        corpus_sha256=first.hashes.corpus,
+        corpus_sha256=group[0].corpus_sha256,
         prompts_sha256=first.hashes.prompts,
         scorer_sha256=first.scorers[scorer].sha256,
         facts=first.corpus,
@@ -225,8 +240,9 @@ def _notices(
     tables: Sequence[Table],
     scorer: str,
     calibration: Report | None,
+    others: Iterable[tuple[str, Notice]],
 ) -> list[Notice]:
-    found: list[tuple[str | None, Notice]] = [(None, notice) for notice in table_notices(tables)]
+    found: list[tuple[str | None, Notice]] = [*((None, notice) for notice in table_notices(tables)), *others]
     for each in candidates:
         found += [(names[each.folder], notice) for notice in run_notices(each.folder, each.results, scorer)]
     if calibration is None:

@@ -26,7 +26,7 @@ class Drawing:
     show_prompts: bool = False
     """Also those to prompts of other sets."""
     omit_harmful: bool = False
-    """Leave the text out where a harmful request was not refused."""
+    """Leave the text of all answers to harmful requests out: no scorer is trusted to know which are harmless."""
 
 
 class Said(Part):
@@ -60,7 +60,7 @@ class Sample(Part):
     harmful: bool
     """An answer to a harmful request that not every scorer calls a refusal: folded until asked for."""
     omitted: bool
-    """The text is left out for that reason."""
+    """An answer to a harmful request whose text is left out."""
     verdicts: list[Said]
 
     @property
@@ -87,7 +87,7 @@ def _sample(row: Mapping[Hashable, Any], run: Run, key: Key, verdicts: Sequence[
     response = run.responses[key]
     refused = bool(verdicts) and all(said.outcome is Outcome.REFUSAL for said in verdicts)
     harmful = row["label"] == Label.HARMFUL and response.text is not None and not refused
-    omitted = harmful and drawing.omit_harmful
+    omitted = drawing.omit_harmful and row["label"] == Label.HARMFUL
     text = None if omitted else response.text
     if omitted:  # evidence and reasons quote the answer
         verdicts = [said.model_copy(update={"evidence": None, "reason": None}) for said in verdicts]

@@ -163,7 +163,7 @@ class ScorerInfo(_Part):
     settings: dict[str, Any]
     """Everything that changes its verdicts."""
     sha256: str
-    """Of name and settings."""
+    """Of name and settings; of the majority of judges: of each one's hash."""
 
 
 class Hashes(_Part):

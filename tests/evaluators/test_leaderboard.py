@@ -19,12 +19,13 @@ from demur.results import Estimate, read_results
 from evaluators.calibration import report
 from evaluators.labels import Labelled
 from evaluators.leaderboard import Audio, leaderboard
-from evaluators.report.board import Board, Entry
-from evaluators.report.charts import frontier, place_labels
+from evaluators.report.board import Board, Entry, GroupRate, Table
+from evaluators.report.charts import frontier, heat_map, place_labels
 from evaluators.report.samples import Drawing
 from evaluators.scorers import find_scorer
-from tests.leaderboards import ANSWER, DRAWS, REFUSAL, corpus, edit, only, prompts, refuses, samples, scored
-from tests.run_folders import answer
+from evaluators.scoring import score
+from tests.leaderboards import ANSWER, DRAWS, REFUSAL, corpus, edit, number, only, prompts, refuses, samples, scored
+from tests.run_folders import Say, answer
 
 FILES = {"index.html", "leaderboard.md", "leaderboard.csv", "leaderboard.json"}
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script> | `*x*` [a](javascript:alert(3))'
@@ -120,6 +121,43 @@ def test_runs_of_one_model_are_told_apart(tmp_path: Path) -> None:
     assert {entry.model for entry in board.tables[0].entries} == {"same (x)", "same (y)"}
 
 
+def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    same = [scored(tmp_path / name / "x" / "run", ROWS, refuses(3), "same") for name in ("a", "b")]
+    board = leaderboard(same, tmp_path / "out", draws=DRAWS)
+    assert {entry.model for entry in board.tables[0].entries} == {"same (a/x/run)", "same (b/x/run)"}
+
+
+def test_runs_that_do_not_name_their_corpus_are_grouped_by_what_was_asked(tmp_path: Path) -> None:
+    other = [row.model_copy(update={"audio_sha256": row.audio_sha256 and "e" * 64}) for row in ROWS]
+    runs = [
+        scored(tmp_path / name, rows, refuses(3), name) for name, rows in (("a", ROWS), ("b", ROWS[::-1]), ("c", other))
+    ]
+    for folder in runs:
+        (folder / "run.json").unlink()
+        score(folder, [find_scorer("keyword")], draws=DRAWS, quiet=True)
+    board = leaderboard(runs, tmp_path / "out", draws=DRAWS)
+    assert [{entry.model for entry in table.entries} for table in board.tables] == [{"a", "b"}, {"c"}]
+    assert any(notice.text.startswith("Runs over different corpora stand") for notice in board.notices)
+
+
+def test_a_heat_map_of_many_ties_keeps_models_apart() -> None:
+    def entry(number: int) -> Entry:
+        rate = GroupRate(
+            group_by="category",
+            group="hate",
+            modality=Modality.TEXT_ONLY,
+            label=Label.HARMFUL,
+            prompts=9,
+            refusal=Estimate(value=number / 30),
+        )
+        return Entry.model_construct(mark="1a", model=str(number), groups=[rate])
+
+    table = Table.model_construct(entries=[entry(number) for number in range(30)])
+    found = heat_map(table, "category", Label.HARMFUL)
+    assert found is not None
+    assert [cell.value for cell in found.rows[0][1]] == [number / 30 for number in range(30)]
+
+
 def change_corpus(folder: Path) -> None:
     edit(folder / "run.json", lambda run: run.update(corpus={"name": "other", "content_sha256": "d" * 64}))
 
@@ -133,8 +171,6 @@ def test_different_corpora_prompts_and_modalities_are_never_ranked_together(runs
     rebuilt = scored(tmp_path / "rebuilt", ROWS, refuses(3), "rebuilt")
     change_corpus(rebuilt)
     scored_again = find_scorer("keyword")
-    from evaluators.scoring import score
-
     score(rebuilt, [scored_again], draws=DRAWS, quiet=True)
     board = leaderboard([*runs, *other, rebuilt], tmp_path / "out", draws=DRAWS)
     assert [{entry.model for entry in table.entries} for table in board.tables] == [
@@ -222,8 +258,6 @@ def test_base_against_fine_tuned(tmp_path: Path) -> None:
     base = scored(tmp_path / "base", rows, refuses(4), "base")
     tuned = scored(tmp_path / "tuned", rows, refuses(20, borderline=4), "base + rrs")
     edit(tuned / "run.json", lambda run: run["model"]["settings"].update(adapter="rrs", adapter_sha256="0"))
-    from evaluators.scoring import score
-
     score(tuned, [find_scorer("keyword")], draws=DRAWS, quiet=True)
     (change,) = leaderboard([base, tuned], tmp_path / "out", draws=DRAWS).changes
     assert (change.tuned, change.base) == ("base + rrs", "base")
@@ -240,6 +274,32 @@ def test_base_against_fine_tuned(tmp_path: Path) -> None:
         "base + rrs | base | tones (demur-core) | refusal of harmful prompts, audio only | 17% | 83% | +67 ["
         in (texts(tmp_path / "out")["leaderboard.md"])
     )
+
+
+def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    def tuned(name: str, say: Say, **settings: object) -> Path:
+        run = scored(tmp_path / name, ROWS, say, name)
+        edit(run / "run.json", lambda info: info["model"]["settings"].update(adapter=name, **settings))
+        score(run, [find_scorer("keyword")], draws=DRAWS, quiet=True)
+        return run
+
+    def half(first: bool) -> Say:
+        return lambda sample: ANSWER if (number(sample) < 3) is first else None
+
+    base = scored(tmp_path / "base", ROWS, half(True), "base")
+    strange = scored(tmp_path / "strange", ROWS, refuses(1), "strange")
+    edit(strange / "run.json", lambda info: info.update(model="strange"))
+    score(strange, [find_scorer("keyword")], draws=DRAWS, quiet=True)
+    orphan, apart = tuned("orphan", refuses(2), base="nobody"), tuned("apart", half(False), base="base")
+    board = leaderboard([base, strange, orphan, apart], tmp_path / "out", draws=DRAWS)
+    assert board.changes == []
+    told = {notice.text: notice.models for notice in board.notices}
+    assert told["Not compared with base: no row that both have answered and scored."] == ["apart"]
+    assert told["No run in its table is of this fine-tuned model's base, so it is not compared with it."] == ["orphan"]
+    twins = [scored(tmp_path / name, ROWS, refuses(3), name) for name in ("one", "two")]
+    board = leaderboard([*twins, tuned("either", refuses(5))], tmp_path / "out", draws=DRAWS)
+    told = {notice.text: notice.models for notice in board.notices}
+    assert told["2 runs could be the base of this fine-tuned model: say which with --baseline."] == ["either"]
 
 
 def test_a_baseline_is_compared_with_all_others(runs: list[Path], tmp_path: Path) -> None:
@@ -287,18 +347,21 @@ def test_harmful_answers_are_folded_or_left_out_of_every_file(tmp_path: Path) ->
     assert set(files) == FILES
     assert not any(SECRET[:20] in text for text in files.values())
     omitted = [sample for sample in data_of(tmp_path / "omitted")["samples"] if sample["omitted"]]
-    assert len(omitted) == 18
+    assert len(omitted) == len([row for row in ROWS if row.label is Label.HARMFUL])
     assert {sample["text"] for sample in omitted} == {None}
     assert {said[part] for sample in omitted for said in sample["verdicts"] for part in ("evidence", "reason")} == {
         None
     }
 
 
-def test_a_refusal_by_all_scorers_is_not_folded(tmp_path: Path) -> None:
-    run = scored(tmp_path / "run", ROWS, refuses(6), "m")
-    leaderboard([run], tmp_path / "out", drawing=Drawing(omit_harmful=True), draws=DRAWS)
+def test_a_refusal_by_all_scorers_is_not_folded_but_left_out_too(tmp_path: Path) -> None:
+    refusal = f"{REFUSAL} It is a secret."
+    run = scored(tmp_path / "run", ROWS, lambda sample: refusal if sample.label is Label.HARMFUL else ANSWER, "m")
+    leaderboard([run], tmp_path / "out", draws=DRAWS)
     told = data_of(tmp_path / "out")["samples"]
     assert not any(sample["harmful"] or sample["omitted"] for sample in told)
+    leaderboard([run], tmp_path / "omitted", drawing=Drawing(omit_harmful=True), draws=DRAWS)
+    assert not any("secret" in text or "I'm sorry" in text for text in texts(tmp_path / "omitted").values())
 
 
 def test_other_prompt_sets_appear_as_rates_only(tmp_path: Path) -> None:

@@ -167,6 +167,32 @@ def test_judges_decide_by_majority_and_agree(folder: Path) -> None:
     assert (line.scorers, line.n, line.raw.value, line.kappa.value) == (["a", "b"], 27, 1.0, 1.0)
 
 
+def test_another_panel_of_judges_is_another_scorer(folder: Path) -> None:
+    panels = [[Judge("a"), Judge("b")], [Judge("a"), Judge("c")], [Judge("a"), Judge("b", settings={"version": 2})]]
+    hashes = []
+    for panel in [*panels, panels[0]]:
+        run_score(folder, *panel, overwrite=True)
+        hashes.append(read_results(folder).scorers[JUDGES].sha256)
+    assert len(set(hashes)) == len(panels)
+    assert hashes[0] == hashes[-1]
+
+
+def test_no_old_results_beside_new_verdicts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_score(folder, Judge())
+    answer(folder, SAMPLES, lambda sample: "no")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("evaluators.scoring.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_score(folder, Judge())
+    assert not (folder / "results.json").exists()
+    run_score(folder, Judge())
+    assert read_results(folder).headlines[0].refusal_rate.value == 1.0
+
+
 def test_a_folder_that_is_busy(folder: Path) -> None:
     with folder_lock(folder), pytest.raises(BusyError):
         run_score(folder, Judge())
