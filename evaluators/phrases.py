@@ -26,7 +26,8 @@ WITHOUT_SPACES = frozenset({"ja", "ko", "th", "zh"})
 ClassName = Literal[
     "refusal", "late_refusal", "apology", "no_access", "curt",
     "objection", "unlawful", "caution", "denial",
-    "harmless", "answer", "announcement", "definition", "correction",
+    "harmless", "prudent", "answer", "instruction", "workaround", "elsewhere",
+    "announcement", "definition", "correction",
     "values", "privacy", "grave",
     "no_audio", "describes", "pleasantry", "seeks_means", "seeks_reasons",
 ]  # fmt: skip
