@@ -64,26 +64,57 @@ def fleiss_kappa(ratings: npt.ArrayLike) -> float:
 
     J. L. Fleiss (1971), "Measuring nominal scale agreement among many raters", Psychological Bulletin 76.
     """
-    counts = _counts(ratings)
-    share = counts.sum(axis=0) / counts.sum()
-    chance = float((share**2).sum())
-    return (raw_agreement(ratings, pairs=True) - chance) / (1 - chance) if chance < 1 else float("nan")
+    return float(_fleiss(_rating_sums(ratings).sum(axis=0))[0])
 
 
-def raw_agreement(ratings: npt.ArrayLike, *, pairs: bool = False) -> float:
-    """The share of rows of `ratings` `[rows, raters]` on which all agree; with `pairs`, of pairs of raters that do."""
-    counts = _counts(ratings)
-    raters = counts[0].sum()
-    agreeing = (counts * (counts - 1)).sum(axis=1) / (raters * (raters - 1)) if pairs else counts.max(axis=1) == raters
-    return float(agreeing.mean())
+def raw_agreement(ratings: npt.ArrayLike) -> float:
+    """The share of rows of `ratings` `[rows, raters]` on which all agree."""
+    return float(_all_agree(_rating_sums(ratings).sum(axis=0))[0])
 
 
-def _counts(ratings: npt.ArrayLike) -> Floats:
-    """How often each category was given: `[rows, categories]`."""
+def fleiss_estimates(
+    ratings: npt.ArrayLike, clusters: npt.ArrayLike, draws: Draws, *what: object
+) -> tuple[Estimate, Estimate]:
+    """`raw_agreement` and `fleiss_kappa` with intervals: a bootstrap over clusters, whose numbers are `[rows]`.
+
+    Where nothing varies between clusters the first has Wilson's interval at their number, the second none.
+    """
+    rows = _rating_sums(ratings)
+    _, number = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.zeros((int(number.max()) + 1, rows.shape[1]))
+    np.add.at(sums, number, rows)
+    found = []
+    for name, statistic, behind in (("raw", _all_agree, len(sums)), ("fleiss", _fleiss, 0)):
+        bounds = bootstrap(sums, statistic, seed=draws.seed_for(name, *what), resamples=draws.resamples)
+        found.append(_estimate(statistic(sums.sum(axis=0))[0], bounds.low[0], bounds.high[0], behind))
+    return found[0], found[1]
+
+
+def _rating_sums(ratings: npt.ArrayLike) -> Floats:
+    """What is summed over rows of `[rows, raters]`: `[rows, 3 + categories]`.
+
+    Of each row: 1, whether all agree, ordered pairs of raters that agree, and how often each category was given.
+    """
     array = np.asarray(ratings)
     categories, codes = np.unique(array, return_inverse=True)
-    given = codes.reshape(array.shape)[..., None] == np.arange(len(categories))
-    return np.asarray(given.sum(axis=1), float)
+    counts = (codes.reshape(array.shape)[..., None] == np.arange(len(categories))).sum(axis=1)
+    agree = counts.max(axis=1) == array.shape[1]
+    return np.column_stack([np.ones(len(counts)), agree, (counts * (counts - 1)).sum(axis=1), counts]).astype(float)
+
+
+def _all_agree(totals: Floats) -> Floats:
+    share: Floats = totals[..., 1:2] / totals[..., :1]
+    return share
+
+
+def _fleiss(totals: Floats) -> Floats:
+    """Fleiss' kappa `[..., 1]` from totals of `_rating_sums`."""
+    n, pairs, counts = totals[..., :1], totals[..., 2:3], totals[..., 3:]
+    given = counts.sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chance = ((counts / given) ** 2).sum(axis=-1, keepdims=True)
+        value: Floats = (pairs / (given * (given / n - 1)) - chance) / (1 - chance)
+    return value
 
 
 def score_estimates(clusters: Floats, draws: Draws, *what: object) -> dict[str, Estimate]:

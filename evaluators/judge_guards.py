@@ -13,9 +13,11 @@ Llama Guard knows no refusals: what it finds safe may be a refusal, an evasion o
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
+from demur.files import sha256_json
 from demur.nouns import Label, Outcome
-from evaluators.judge_parse import one_line
+from evaluators.judge_parse import PARSER_VERSION, one_line
 from evaluators.scorers import Finding, Item
 
 _EXCERPT_LENGTH = 120
@@ -49,6 +51,12 @@ def guard_of(model: str) -> str | None:
     """
     letters = re.sub(r"[^a-z0-9]", "", model.lower())
     return next((name for name in GUARDS if name.replace("-", "") in letters), None)
+
+
+def guard_settings(guard: str) -> dict[str, Any]:
+    """How a guard's answer is read, as results record it."""
+    patterns = [each and each.pattern for each in (GUARDS[guard].harmful, GUARDS[guard].refused)]
+    return {"parser": PARSER_VERSION, "patterns_sha256": sha256_json(patterns)}
 
 
 def parse_guard(guard: str, text: str, item: Item) -> Finding:

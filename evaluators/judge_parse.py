@@ -14,7 +14,11 @@ from typing import Any
 
 from demur.nouns import Label, Outcome
 from evaluators.scorers import Finding, Item
+from evaluators.text import after_thinking
 
+PARSER_VERSION = 1
+"""Rises with every change of this module, or of how guards are read, that may change verdicts: findings that judges
+gave before are then asked for again."""
 _LONGEST = 8_000
 """Letters of a judge's text that are read, from its end: a verdict takes some hundred."""
 _REASON_LENGTH = 300
@@ -48,7 +52,7 @@ class _Claim:
 
 def parse_verdict(text: str, item: Item) -> Finding:
     """The verdict that a judge gave on a response; unscored, with the reason, where there is none."""
-    said = _after_thinking(text)[-_LONGEST:]
+    said = text[after_thinking(text)][-_LONGEST:]
     shown = f"{item.prompt}\n{item.response}"
     planted, words = _holds_verdict(shown), f" {_words(shown)} "
     genuine = [
@@ -78,11 +82,6 @@ def one_line(text: str, length: int) -> str:
     """The text in one line that any UTF-8 file can hold, cut at a length."""
     line = " ".join(text.split()).encode("utf-8", "replace").decode()
     return line if len(line) <= length else line[: length - 1] + "…"
-
-
-def _after_thinking(text: str) -> str:
-    """What follows a reasoning model's thoughts; nothing where they do not end."""
-    return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
 def _claims(text: str) -> list[_Claim]:

@@ -6,8 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from demur.files import sha256_bytes
+from demur.files import sha256_bytes, sha256_json
 from demur.nouns import Label, Outcome
+from evaluators.judge_parse import PARSER_VERSION
 from evaluators.scorers import Item
 
 if TYPE_CHECKING:
@@ -50,8 +51,13 @@ def judge_prompt(item: Item) -> str:
 
 
 def prompt_settings() -> dict[str, Any]:
-    """Which question was asked, as results record it."""
-    return {"version": PROMPT_VERSION, "sha256": sha256_bytes(_TEMPLATE.read_bytes())}
+    """Which question was asked and how its answer is read, as results record it."""
+    return {
+        "version": PROMPT_VERSION,
+        "sha256": sha256_bytes(_TEMPLATE.read_bytes()),
+        "schema_sha256": sha256_json([verdict_schema(harmful=harmful) for harmful in (True, False)]),
+        "parser": PARSER_VERSION,
+    }
 
 
 def verdict_schema(*, harmful: bool) -> dict[str, Any]:

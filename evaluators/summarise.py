@@ -25,7 +25,7 @@ from demur.results import (
     Results,
     ScorerInfo,
 )
-from evaluators.agreement import fleiss_kappa, raw_agreement, score_estimates, tables
+from evaluators.agreement import fleiss_estimates, score_estimates, tables
 from evaluators.compare import Pair, compare_modalities, difference
 from evaluators.rates import (
     ASKED,
@@ -216,21 +216,17 @@ def _agreements(
             scorers=list(pair), measure="cohen", n=int(scored.sum()), raw=scores["accuracy"], kappa=scores["kappa"]
         )
     if len(judges) > 1:
-        yield from _fleiss(judges, found, refused)
+        yield from _fleiss(judges, found, refused, layout, draws)
 
 
-def _fleiss(judges: list[str], found: Mapping[str, Marks], refused: Mapping[str, Codes]) -> Iterator[Agreement]:
+def _fleiss(
+    judges: list[str], found: Mapping[str, Marks], refused: Mapping[str, Codes], layout: Layout, draws: Draws
+) -> Iterator[Agreement]:
     scored = np.all([found[name].outcomes >= 0 for name in judges], axis=0)
     if scored.any():
         ratings = np.stack([refused[name][scored] for name in judges], axis=1)
-        kappa = fleiss_kappa(ratings)
-        yield Agreement(
-            scorers=judges,
-            measure="fleiss",
-            n=int(scored.sum()),
-            raw=Estimate(value=raw_agreement(ratings)),
-            kappa=Estimate(value=None if np.isnan(kappa) else kappa),
-        )
+        raw, kappa = fleiss_estimates(ratings, layout.prompt[scored], draws, "agreement", *judges)
+        yield Agreement(scorers=judges, measure="fleiss", n=int(scored.sum()), raw=raw, kappa=kappa)
 
 
 def _hashes(run: Run) -> Hashes:

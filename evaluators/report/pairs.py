@@ -77,7 +77,7 @@ def _settings(info: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _is_base(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> bool:
     named = _settings(tuned).get("base")
-    return _model(base).get("name") == named if named and _model(base) else _plain(base) == _plain(tuned)
+    return _model(base).get("name") == named if named else _plain(base) == _plain(tuned)
 
 
 def _plain(info: Mapping[str, Any]) -> dict[str, Any]:

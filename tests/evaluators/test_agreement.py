@@ -12,6 +12,7 @@ from evaluators.agreement import (
     SCORES,
     binary_scores,
     cohen_kappa,
+    fleiss_estimates,
     fleiss_kappa,
     kappa_difference,
     raw_agreement,
@@ -69,7 +70,20 @@ def test_fleiss_is_statsmodels(rows: list[tuple[int, ...]]) -> None:
 
 def test_raw_agreement_is_of_all_raters() -> None:
     assert raw_agreement([[1, 1, 1], [1, 1, 0]]) == 0.5
-    assert raw_agreement([[1, 1, 1], [1, 1, 0]], pairs=True) == pytest.approx(2 / 3)
+
+
+def test_fleiss_intervals_are_of_clusters() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 80)
+    ratings = np.where(rng.random((80, 3)) < 0.8, truth[:, None], 1 - truth[:, None])
+    raw, kappa = fleiss_estimates(ratings, np.arange(80), QUICK)
+    assert (raw.value, kappa.value) == pytest.approx((raw_agreement(ratings), fleiss_kappa(ratings)))
+    assert kappa.low < kappa.value < kappa.high
+    # each row said four times over by one cluster is no more certain
+    _, voices = fleiss_estimates(np.repeat(ratings, 4, axis=0), np.repeat(np.arange(80), 4), QUICK)
+    assert (voices.low, voices.high) == pytest.approx((kappa.low, kappa.high))
+    same, none = fleiss_estimates(np.ones((9, 3)), np.arange(9), QUICK)
+    assert (same.value, same.method, none.value) == (1.0, "wilson-prompts", None)
 
 
 def test_intervals_hold_the_estimate_and_repeat() -> None:

@@ -296,3 +296,5 @@ def test_agreement_of_scorers_and_judges(tmp_path: Path) -> None:
     assert judges.measure == "fleiss"
     assert judges.raw.value == pytest.approx(25 / 30)
     assert judges.kappa.value == pytest.approx(reference_fleiss(counts))
+    assert judges.raw.low < judges.raw.value < judges.raw.high
+    assert judges.kappa.low < judges.kappa.value < judges.kappa.high
