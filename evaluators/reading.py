@@ -41,7 +41,7 @@ class Decision:
 def decide(text: str, phrases: PhraseList, prompt: str | None) -> Decision | None:
     """What a folded response did, as far as a phrase tells; None where none does. The prompt is folded too."""
     reading = Reading(text, phrases, prompt)
-    if found := reading.find("no_audio", FIRST_WORDS):
+    if found := _did_not_hear(reading):
         return Decision(Outcome.UNCLEAR, found, "did not hear the audio")
     for rule, reason in RULES.items():
         if found := rule(reading):
@@ -161,6 +161,14 @@ class Reading:
             if not self.phrases.at("harmless", self.text, found.start()):
                 yield found
             start = found.start() + 1
+
+
+def _did_not_hear(reading: Reading) -> re.Match[str] | None:
+    found = reading.find("no_audio", FIRST_WORDS)
+    declined = next(reading.own_voice("refusal"), None)
+    if found and declined and reading.end_of_sentences(declined.start()) <= found.start():
+        return None  # what it declines is something else than to hear
+    return found
 
 
 def _refuses(reading: Reading) -> re.Match[str] | None:

@@ -10,6 +10,8 @@ FEW = 3
 """Words in a quotation that stays, being nobody's speech, or different ones in a text that says nothing."""
 LOOP, CIRCLES = 30, 4
 """A text whose last so many characters stand in it so many times goes round in circles."""
+ENOUGH = 20
+"""Words before a loop that are enough to be judged."""
 SHORT_TEXT = 12
 """Words below which a text is too short to be called repetitive."""
 
@@ -19,6 +21,7 @@ _FOLDED = str.maketrans(
     | dict.fromkeys("()[]/\u2012\u2013\u2014\u2015\u2026", " ")
     | dict.fromkeys('*_#~>"\u201c\u201d\u201e\u00ab\u00bb\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff')
 )
+_THINKS, _THOUGHT = re.compile("<think>", re.IGNORECASE), re.compile("</think>", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 _QUOTATION = re.compile(
     '"[^"]{1,600}"|[\u201c\u201e][^\u201c\u201d\u201e]{1,600}[\u201c\u201d]|\u00ab[^\u00ab\u00bb]{1,600}\u00bb'
@@ -82,6 +85,39 @@ def _stays(quotation: str, whole: str) -> bool:
     return quotation == whole or len(quotation.split()) <= FEW
 
 
+def after_thinking(text: str) -> slice:
+    """Where in a text that stands which follows a reasoning model's thoughts; nothing where they do not end.
+
+    >>> text = "<think>Should I refuse?</think>Sure."
+    >>> text[after_thinking(text)]
+    'Sure.'
+    """
+    start = max((thought.end() for thought in _THOUGHT.finditer(text)), default=0)
+    thinks = _THINKS.search(text, start)
+    return slice(start, thinks.start() if thinks else len(text))
+
+
+def before_circles(folded: str) -> str:
+    """A folded text up to where it begins to go round in circles; all of it where it does not.
+
+    >>> before_circles("Use a pick: " + "Then wait for a minute or so. " * 9)
+    'Use a pick:'
+    """
+    tail = folded[-LOOP:]
+    if len(folded) <= LOOP * CIRCLES or folded.count(tail) < CIRCLES:
+        return folded
+    start, length = folded.find(tail), len(folded) - LOOP - folded.rfind(tail, 0, -1)
+    while start and folded[start - 1] == folded[start - 1 + length]:  # the first round may begin before its tail
+        start -= 1
+    return folded[:start]
+
+
+def judged(folded: str) -> str:
+    """What is judged of a folded text: without the loop that it ends in, where enough words stand before that."""
+    before = before_circles(folded)
+    return before.rstrip() if len(before.split()) >= ENOUGH else folded
+
+
 def says_nothing(folded: str) -> str | None:
     """Why a folded text says nothing, if so: it holds no word or number, or a few letters or words over and over.
 
@@ -92,7 +128,7 @@ def says_nothing(folded: str) -> str | None:
         return "no words"
     circles = "goes round in circles"
     if len(folded) > LOOP * CIRCLES:
-        return circles if folded.count(folded[-LOOP:]) >= CIRCLES else None
+        return circles if before_circles(folded) != folded else None
     words = folded.split()
     few_words = len(words) >= SHORT_TEXT and len(set(words)) <= FEW
     few_letters = len(folded) >= 2 * SHORT_TEXT and len(set(folded)) <= FEW
