@@ -1,19 +1,47 @@
 """Rows of a corpus in, responses of a model out: what the run and its controls share."""
 
+import re
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from demur.errors import ModelError
 from demur.models import NOT_ASKED, Answer, Model
-from demur.nouns import Modality, Response
+from demur.nouns import Response
 from evaluators.batches import Row, to_queries
+from evaluators.run_folder import Key, key_of
 
 BUDGET_SPENT = "{}: the budget of requests is spent; run the same command again to go on"
+GIVE_UP_AFTER = 20
+"""Errors in a row after which a metered model is left alone: so many are a wrong setting, not bad luck."""
+_REFUSED = re.compile(r"Error code: 4(?!08|29)\d\d\b")
+"""What a server says of one request alone: some reject every harmful prompt so."""
 
 
-def rows_due(batch: Sequence[Row], answered: Container[tuple[str, Modality]], *, whole: bool) -> list[Row]:
+class Patience:
+    """Tells a metered model that does not work from one that refuses some requests."""
+
+    def __init__(self, name: str, *, metered: bool) -> None:
+        self._name, self._metered = name, metered
+        self._answered, self._in_a_row = False, 0
+
+    def count(self, errors: Iterable[str | None]) -> None:
+        """Take note of a batch; None stands for an answer.
+
+        Raises:
+            ModelError: so many errors in a row. Requests refused by a server that answers others count for none.
+        """
+        for error in errors:
+            self._answered = self._answered or error is None
+            works = error is None or (self._answered and _REFUSED.match(error))
+            self._in_a_row = 0 if works else self._in_a_row + 1
+            last = error
+        if self._metered and self._in_a_row >= GIVE_UP_AFTER:
+            raise ModelError(f"{self._name}: {self._in_a_row} errors in a row, the last: {last}")
+
+
+def rows_due(batch: Sequence[Row], answered: Container[Key], *, whole: bool) -> list[Row]:
     """The rows of a batch that have no answer yet; with `whole` all of them if any has none."""
-    due = [row for row in batch if (row["id"], Modality(row["modality"])) not in answered]
+    due = [row for row in batch if key_of(row) not in answered]
     return list(batch) if due and whole else due
 
 

@@ -43,23 +43,22 @@ def _length(row: Row) -> tuple[float, int, str]:
 
 
 def to_query(row: Row, *, keyed: bool) -> Query:
-    """What the model is given of a row: its audio and `input_text`; who it is only where the model looks answers up.
+    """What the model is given of a row: its audio and `input_text`; where it looks answers up, who it is and no audio.
 
     Raises:
         InputError: the row's audio is missing or cannot be read.
     """
-    modality = Modality(row["modality"])
+    modality, text = Modality(row["modality"]), row["input_text"]
+    if keyed:
+        return KeyedQuery(
+            None, 0, text, id=row["id"], prompt_id=row["prompt_id"], prompt=row["prompt"], modality=modality
+        )
     audio, rate = None, 0
     if modality.has_audio:
         if not row["audio"]:
             raise InputError("the corpus holds no audio here")
         audio, rate = decode(row["audio"]["bytes"])
-    text: str = row["input_text"]
-    if not keyed:
-        return Query(audio, rate, text)
-    return KeyedQuery(
-        audio, rate, text, id=row["id"], prompt_id=row["prompt_id"], prompt=row["prompt"], modality=modality
-    )
+    return Query(audio, rate, text)
 
 
 def to_queries(rows: Sequence[Row], *, keyed: bool) -> tuple[dict[int, Query], dict[int, str]]:

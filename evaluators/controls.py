@@ -21,9 +21,9 @@ from demur.files import append_jsonl, read_jsonl
 from demur.models import Model
 from demur.nouns import Modality, Response
 from demur.seeds import derive_seed, shuffled
-from evaluators.asking import BUDGET_SPENT, ask_batch, rows_due
+from evaluators.asking import BUDGET_SPENT, Patience, ask_batch, rows_due
 from evaluators.batches import ASKED_COLUMNS, Row, plan_batches, to_query
-from evaluators.run_folder import RunFolder, asked_rows, read_responses
+from evaluators.run_folder import Key, RunFolder, asked_rows, read_responses
 
 MAX_IDENTICAL = 0.5
 """Share of identical answers from which on a model is taken not to listen. Answers to different questions are hardly
@@ -69,14 +69,17 @@ class AudioDependence(BaseModel):
     """Why the answers seem not to depend on the audio, or cannot tell; None where they do depend on it."""
 
 
-def ask_controls(corpus: Corpus, model: Model, folder: RunFolder, prompts: int, seed: int, *, quiet: bool) -> None:
+def ask_controls(
+    corpus: Corpus, model: Model, folder: RunFolder, prompts: int, seed: int, patience: Patience, *, quiet: bool
+) -> None:
     """Ask what is missing of the controls of so many prompts, in each audio modality of the run.
 
     Raises:
         UsageError: the model takes its answers from a file, or the run has no audio.
         IncompleteError: the model's budget is spent.
+        ModelError: the model cannot go on.
     """
-    modalities = [Modality(name) for name in folder.info["settings"]["modalities"] if Modality(name).has_audio]
+    modalities = _audio_modalities(folder)
     if model.keyed or not modalities:
         raise UsageError(
             "--controls needs a model that is given audio: answers from a file and text cannot be asked so"
@@ -90,12 +93,24 @@ def ask_controls(corpus: Corpus, model: Model, folder: RunFolder, prompts: int, 
             for modality in modalities:
                 asked = [row for row in rows if row["modality"] == modality]
                 for batch in plan_batches(_replace_audio(asked, control, seed), model.batch_size):
-                    _ask(model, rows_due(batch, answered, whole=model.batch_matters), control, folder)
+                    _ask(model, rows_due(batch, answered, whole=model.batch_matters), control, folder, patience)
                     bar.update(len(batch))
     folder.update(controls={"prompts": prompts, "seed": seed})
 
 
-def _ask(model: Model, batch: Sequence[Row], control: Control, folder: RunFolder) -> None:
+def controls_due(folder: RunFolder, prompts: int, seed: int) -> dict[Key, int]:
+    """In how many ways each clip drawn for controls is still to be asked."""
+    lines = _read_controls(folder.controls_file)
+    answered = {(line.id, line.modality, line.control) for line in lines if line.error is None}
+    clips = [
+        (id_, modality)
+        for modality in _audio_modalities(folder)
+        for id_ in _draw_clips(folder, modality, prompts, seed).values()
+    ]
+    return {clip: sum((*clip, control) not in answered for control in Control) for clip in clips}
+
+
+def _ask(model: Model, batch: Sequence[Row], control: Control, folder: RunFolder, patience: Patience) -> None:
     if not batch:
         return
     responses, spent = ask_batch(model, batch)
@@ -103,18 +118,28 @@ def _ask(model: Model, batch: Sequence[Row], control: Control, folder: RunFolder
     append_jsonl(folder.controls_file, (line.model_dump(mode="json") for line in lines))
     if spent:
         raise IncompleteError(BUDGET_SPENT.format(model.name))
+    patience.count(response.error for response in responses)
+
+
+def _audio_modalities(folder: RunFolder) -> list[Modality]:
+    return [Modality(name) for name in folder.info["settings"]["modalities"] if Modality(name).has_audio]
 
 
 def _sample_rows(corpus: Corpus, folder: RunFolder, modality: Modality, prompts: int, seed: int) -> list[Row]:
     """One row, audio included, of each of so many of the run's prompts, drawn by seed."""
+    drawn = _draw_clips(folder, modality, prompts, seed)
+    rows = asked_rows(corpus, (modality,), (*ASKED_COLUMNS, "label"), frozenset(drawn))
+    return [row for row in rows if row["id"] in drawn.values() and _is_audio(row)]
+
+
+def _draw_clips(folder: RunFolder, modality: Modality, prompts: int, seed: int) -> dict[str, str]:
+    """So many of the run's prompts, each with the id of one of its clips."""
     clips: dict[str, list[str]] = {}
     for row in folder.samples(("id", "prompt_id", "modality")):
         if row["modality"] == modality:
             clips.setdefault(row["prompt_id"], []).append(row["id"])
     drawn = shuffled(clips, "controls", seed)[:prompts]
-    ids = {shuffled(clips[prompt], "controls", seed)[0] for prompt in drawn}
-    rows = asked_rows(corpus, (modality,), (*ASKED_COLUMNS, "label"), frozenset(drawn))
-    return [row for row in rows if row["id"] in ids and _is_audio(row)]
+    return {prompt: shuffled(clips[prompt], "controls", seed)[0] for prompt in drawn}
 
 
 def _is_audio(row: Row) -> bool:

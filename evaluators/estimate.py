@@ -1,13 +1,12 @@
 """What a run of a metered model will ask for, said before it starts."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from demur.console import say
 from demur.errors import UsageError
 from demur.models import Model
-from demur.nouns import Modality
-from evaluators.run_folder import Key, RunFolder
+from evaluators.run_folder import Key, RunFolder, key_of
 
 LARGE = 1000
 """Requests from which on a run must be agreed to: some dollars at the prices of 2025's audio models."""
@@ -27,7 +26,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Workload:
     """What is still to be asked; `output_tokens` is a bound, the others are estimates."""
 
     requests: int
@@ -50,38 +49,50 @@ class Estimate:
         return sum(tokens * price for tokens, price in parts) / 1e6
 
 
-def estimate(folder: RunFolder, answered: Container[Key], max_new_tokens: int) -> Estimate:
-    """What the samples of a run that have no answer yet will take."""
+def estimate(folder: RunFolder, answered: Container[Key], controls: Mapping[Key, int], max_new_tokens: int) -> Workload:
+    """What the samples of a run that have no answer yet will take, and so many controls of some."""
     requests, audio_s, letters = 0, 0.0, 0
     for row in folder.samples(("id", "modality", "duration_s", "input_text")):
-        if (row["id"], Modality(row["modality"])) not in answered:
-            requests += 1
-            audio_s += row["duration_s"] or 0.0
-            letters += len(row["input_text"])
+        times = (key_of(row) not in answered) + controls.get(key_of(row), 0)
+        requests += times
+        audio_s += times * (row["duration_s"] or 0.0)
+        letters += times * len(row["input_text"])
     tokens = round(audio_s * AUDIO_TOKENS_PER_S), -(-letters // LETTERS_PER_TOKEN)
-    return Estimate(requests, audio_s, *tokens, output_tokens=requests * max_new_tokens)
+    return Workload(requests, audio_s, *tokens, output_tokens=requests * max_new_tokens)
 
 
 def check_estimate(
-    folder: RunFolder, answered: Container[Key], model: Model, prices: Prices | None, *, agreed: bool, quiet: bool
+    folder: RunFolder,
+    controls: Mapping[Key, int],
+    model: Model,
+    prices: Prices | None,
+    *,
+    agreed: bool,
+    quiet: bool,
 ) -> None:
-    """Say what a run will take.
+    """Say what a run and its controls will take, if there is anything left to ask.
 
     Raises:
         UsageError: it is large and was not agreed to.
     """
-    say_estimate(model.name, estimate(folder, answered, model.max_new_tokens), prices, agreed=agreed, quiet=quiet)
+    answered = {key for key, ok in folder.answered().items() if ok}
+    expected = estimate(folder, answered, controls, model.max_new_tokens)
+    if expected.requests:
+        say_estimate(model.name, expected, prices, agreed=agreed, quiet=quiet)
 
 
-def say_estimate(name: str, expected: Estimate, prices: Prices | None, *, agreed: bool, quiet: bool) -> None:
-    """Say what a model, or a judge, will be asked.
+def say_estimate(
+    name: str, expected: Workload, prices: Prices | None, *, agreed: bool, quiet: bool, earlier: int = 0
+) -> None:
+    """Say what a model, or a judge, will be asked; `earlier` requests of this call count for what must be agreed to.
 
     Raises:
         UsageError: it is large and was not agreed to.
     """
-    cost = f"; at most about ${expected.cost(prices):,.2f}" if prices else ""
+    cost = f"; about ${expected.cost(prices):,.2f}, retries not counted" if prices else ""
     say(f"{name}: {expected}{cost}", quiet=quiet)
-    if expected.requests > LARGE and not agreed:
+    if earlier + expected.requests > LARGE and not agreed:
+        after = f" after {earlier:,} in this call" if earlier else ""
         raise UsageError(
-            f"{name}: {expected}{cost}: agree to this with --yes, or bound it by --max-requests or --limit"
+            f"{name}: {expected}{cost}{after}: agree to this with --yes, or bound it by --max-requests or --limit"
         )

@@ -7,17 +7,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from demur.chat import ChatClient
-from demur.errors import IncompleteError, ModelError, UsageError
+from demur.errors import IncompleteError, UsageError
 from demur.models import NOT_ASKED, Answer
 from demur.nouns import Label, Outcome
-from evaluators.asking import BUDGET_SPENT
+from evaluators.asking import BUDGET_SPENT, Patience
 from evaluators.batches import batched
-from evaluators.estimate import LETTERS_PER_TOKEN, Estimate, Prices, say_estimate
+from evaluators.estimate import LETTERS_PER_TOKEN, Prices, Workload, say_estimate
 from evaluators.judge_backends import KEY_VARIABLES, Backend, LocalJudge, Question, ScriptedJudge, ServedJudge
 from evaluators.judge_guards import GUARDS, guard_of, parse_guard
 from evaluators.judge_parse import parse_verdict
 from evaluators.judge_prompt import defuse, judge_prompt, prompt_settings, verdict_schema
-from evaluators.run_model import GIVE_UP_AFTER
 from evaluators.scorers import Finding, Item
 
 KINDS = ("openai", "hf", "scripted")
@@ -74,6 +73,7 @@ class Judge:
     def __init__(self, name: str, backend: Backend, options: JudgeOptions, *, quiet: bool) -> None:
         self.name = name
         self._backend, self._options, self._quiet = backend, options, quiet
+        self._requests = 0
         self._format = options.format or guard_of(name) or CHAT
         prompt = {"prompt": prompt_settings()} if self._format == CHAT else {}
         self.settings: Mapping[str, Any] = {"format": self._format, **prompt, **backend.settings}
@@ -84,13 +84,13 @@ class Judge:
         Raises:
             UsageError: so many requests were not agreed to.
             IncompleteError: the budget is spent.
-            ModelError: the judge cannot go on: a refused key, no such model, or 20 failures in a row.
+            ModelError: the judge cannot go on: a refused key, no such model, or 20 errors in a row.
         """
         open_ = [position for position, item in enumerate(items) if item.response.strip()]
         for position in sorted({*range(len(items))} - {*open_}):
             yield position, Finding(Outcome.UNCLEAR, reason="empty response")
         self._say_estimate([items[position] for position in open_])
-        failures = 0
+        patience = Patience(self.name, metered=self._backend.metered)
         for batch in batched(_by_length(open_, items), self._backend.batch_size):
             answers = self._backend.ask([self._question(items[position]) for position in batch])
             for position, answer in zip(batch, answers, strict=True):
@@ -98,10 +98,7 @@ class Judge:
                     yield position, self._finding(answer, items[position])
             if any(answer.error == NOT_ASKED for answer in answers):
                 raise IncompleteError(BUDGET_SPENT.format(self.name))
-            for answer in answers:
-                failures = 0 if answer.error is None else failures + 1
-            if self._backend.metered and failures >= GIVE_UP_AFTER:
-                raise ModelError(f"{self.name}: {failures} failures in a row, the last: {answers[-1].error}")
+            patience.count(answer.error for answer in answers)
 
     def _question(self, item: Item) -> Question:
         if self._format == CHAT:
@@ -127,10 +124,11 @@ class Judge:
             return
         letters = sum(len(message["content"]) for item in items for message in self._question(item).messages)
         output = len(items) * self._options.max_new_tokens
-        expected = Estimate(len(items), 0.0, 0, -(-letters // LETTERS_PER_TOKEN), output)
+        expected = Workload(len(items), 0.0, 0, -(-letters // LETTERS_PER_TOKEN), output)
         prices = Prices(self._options.prices[0], 0.0, self._options.prices[1]) if self._options.prices else None
         agreed = self._options.many_requests or self._options.max_requests is not None
-        say_estimate(self.name, expected, prices, agreed=agreed, quiet=self._quiet)
+        say_estimate(self.name, expected, prices, agreed=agreed, quiet=self._quiet, earlier=self._requests)
+        self._requests += expected.requests
 
 
 def _by_length(positions: Sequence[int], items: Sequence[Item]) -> list[int]:

@@ -17,6 +17,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from demur.errors import InputError
 from demur.files import append_jsonl, read_json, read_jsonl, write_json
 from demur.models import Model
 from demur.nouns import Modality, Response
-from evaluators.batches import batched
+from evaluators.batches import Row, batched
 
 if TYPE_CHECKING:
     import pyarrow
@@ -91,10 +92,12 @@ class RunFolder:
         return next((f"{line.id} in {line.modality}: {line.error}" for line in last.values() if line.error), "")
 
     def count_samples(self) -> int:
-        """Rows asked."""
-        import pyarrow.parquet
+        """Rows asked.
 
-        with pyarrow.parquet.ParquetFile(self.samples_file) as file:
+        Raises:
+            InputError: `samples.parquet` is damaged.
+        """
+        with self._open_samples() as file:
             return int(file.metadata.num_rows)
 
     def write_samples(self, corpus: Corpus, modalities: Sequence[Modality], chosen: frozenset[str] | None) -> None:
@@ -109,12 +112,32 @@ class RunFolder:
         os.replace(temporary, self.samples_file)
 
     def samples(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The rows asked, a few at a time in memory."""
-        import pyarrow.parquet
+        """The rows asked, a few at a time in memory.
 
-        with pyarrow.parquet.ParquetFile(self.samples_file) as file:
+        Raises:
+            InputError: `samples.parquet` is damaged.
+        """
+        with self._open_samples() as file:
             for batch in file.iter_batches(batch_size=100 * READ_ROWS, columns=list(columns)):
                 yield from batch.to_pylist()
+
+    @contextmanager
+    def _open_samples(self) -> Iterator["pyarrow.parquet.ParquetFile"]:
+        import pyarrow.parquet
+
+        try:
+            with pyarrow.parquet.ParquetFile(self.samples_file) as file:
+                lacking = set(TABLE_COLUMNS) - set(file.schema_arrow.names)
+                if lacking:
+                    raise InputError(f"{self.samples_file}: no column {min(lacking)!r}; --overwrite the run")
+                yield file
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(f"{self.samples_file}: damaged ({error}); --overwrite the run") from None
+
+
+def key_of(row: Row) -> Key:
+    """The name of a row."""
+    return row["id"], Modality(row["modality"])
 
 
 def asked_rows(

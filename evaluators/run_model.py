@@ -1,24 +1,30 @@
 """A model answers every sample of a corpus."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from demur.console import progress, say
 from demur.corpus import Corpus
 from demur.draw import draw
-from demur.errors import IncompleteError, InputError, ModelError, UsageError
+from demur.errors import IncompleteError, InputError, UsageError
 from demur.files import folder_lock
 from demur.models import Model
 from demur.nouns import Modality
-from evaluators.asking import BUDGET_SPENT, ask_batch, rows_due
+from evaluators.asking import BUDGET_SPENT, Patience, ask_batch, rows_due
 from evaluators.batches import ASKED_COLUMNS, WINDOW, Row, plan_batches
-from evaluators.controls import ask_controls
+from evaluators.controls import ask_controls, controls_due
 from evaluators.estimate import Prices, check_estimate
-from evaluators.run_folder import Key, RunFolder, asked_rows, describe_corpus, describe_model, open_run, versions
-
-GIVE_UP_AFTER = 20
-"""Errors in a row after which a metered model is left alone: so many are a wrong setting, not bad luck."""
+from evaluators.run_folder import (
+    Key,
+    RunFolder,
+    asked_rows,
+    describe_corpus,
+    describe_model,
+    key_of,
+    open_run,
+    versions,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ def run_model(corpus: Corpus, model: Model, out: Path, settings: RespondSettings
 
     Raises:
         UsageError: the model does not take a modality, or a large metered run was not agreed to.
+        ModelError: the model cannot go on.
         InputError: the folder holds another run, or the corpus shares prompts with the model's training.
         IncompleteError: some samples have no answer yet.
     """
@@ -65,13 +72,19 @@ def run_model(corpus: Corpus, model: Model, out: Path, settings: RespondSettings
         folder = open_run(out, identity, overwrite=settings.overwrite)
         if not folder.samples_file.is_file():
             folder.write_samples(corpus, settings.modalities, chosen)
+        if not folder.count_samples():
+            raise InputError(f"{corpus.folder}: the corpus has no samples in {', '.join(settings.modalities)}")
+        if model.metered:
+            due = controls_due(folder, settings.controls, settings.seed) if settings.controls else {}
+            check_estimate(folder, due, model, settings.prices, agreed=settings.many_requests, quiet=quiet)
+        patience = Patience(model.name, metered=model.metered)
         if folder.info.get("finished"):
             say(f"{out}: finished already; nothing to do", quiet=quiet)
         else:
             _say_other_versions(folder, quiet=quiet)
-            _answer_all(corpus, model, folder, settings, chosen, quiet=quiet)
+            _answer_all(corpus, model, folder, settings, chosen, patience, quiet=quiet)
         if settings.controls:
-            ask_controls(corpus, model, folder, settings.controls, settings.seed, quiet=quiet)
+            ask_controls(corpus, model, folder, settings.controls, settings.seed, patience, quiet=quiet)
         _check_errors(folder)
 
 
@@ -126,27 +139,21 @@ def _answer_all(
     folder: RunFolder,
     settings: RespondSettings,
     chosen: frozenset[str] | None,
+    patience: Patience,
     *,
     quiet: bool,
 ) -> None:
-    answered = {key for key, ok in folder.answered().items() if ok}
+    known = folder.answered()
+    answered = {key for key, ok in known.items() if ok}
     asked = folder.count_samples()
-    if not asked:
-        raise InputError(f"{corpus.folder}: the corpus has no samples in {', '.join(settings.modalities)}")
-    if model.metered:
-        check_estimate(folder, answered, model, settings.prices, agreed=settings.many_requests, quiet=quiet)
-    failures = 0
     with progress(total=asked - len(answered), what=model.name, unit="answer", quiet=quiet) as bar:
-        for batch in _batches_to_ask(corpus, model, settings, chosen, answered):
+        for batch in _batches_to_ask(corpus, model, settings, chosen, known):
             responses, spent = ask_batch(model, batch)
             folder.append(responses)
             bar.update(len(rows_due(batch, answered, whole=False)))
-            for response in responses:
-                failures = 0 if response.error is None else failures + 1
             if spent:
                 raise IncompleteError(BUDGET_SPENT.format(model.name))
-            if model.metered and failures >= GIVE_UP_AFTER:
-                raise ModelError(f"{model.name}: {failures} errors in a row, the last: {responses[-1].error}")
+            patience.count(response.error for response in responses)
     errors = sum(not ok for ok in folder.answered().values())
     counts = {"asked": asked, "answered": asked - errors, "errors": errors}
     folder.update(responses=counts, finished=errors == 0)
@@ -157,13 +164,19 @@ def _batches_to_ask(
     model: Model,
     settings: RespondSettings,
     chosen: frozenset[str] | None,
-    answered: Container[Key],
+    known: Mapping[Key, bool],
 ) -> Iterator[list[Row]]:
-    for modality in settings.modalities:
-        rows = asked_rows(corpus, (modality,), ASKED_COLUMNS, chosen)
-        for batch in plan_batches(rows, model.batch_size):
-            if due := rows_due(batch, answered, whole=model.batch_matters):
-                yield due
+    """What has no answer yet; what had an error comes last, unless a batch is asked as a whole."""
+    answered = {key for key, ok in known.items() if ok}
+    failed = known.keys() - answered
+    columns = [column for column in ASKED_COLUMNS if column != "audio" or not model.keyed]
+    for last in (False, True) if failed and not model.batch_matters else (None,):
+        for modality in settings.modalities:
+            rows = asked_rows(corpus, (modality,), columns, chosen)
+            for batch in plan_batches(rows, model.batch_size):
+                due = rows_due(batch, answered, whole=model.batch_matters)
+                if chosen_now := [row for row in due if last is None or (key_of(row) in failed) is last]:
+                    yield chosen_now
 
 
 def _check_errors(folder: RunFolder) -> None:

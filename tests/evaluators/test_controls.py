@@ -1,18 +1,19 @@
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demur.corpus import Corpus
-from demur.errors import IncompleteError, UsageError
+from demur.errors import IncompleteError, ModelError, UsageError
 from demur.files import read_json, read_jsonl
 from demur.models import Answer, Query, make_model
 from demur.nouns import Modality
 from evaluators.controls import Control, audio_dependence
 from evaluators.run_model import RespondSettings, run_model
-from tests.chat_server import chat_server, completion
+from tests.chat_server import chat_server, completion, fault
 from tests.corpora import INSTRUCTION, make_corpus, some_prompts
 from tests.evaluators.listeners import Listener, TextOnly
 
@@ -133,6 +134,34 @@ def test_a_budget_stops_the_controls_and_they_go_on(corpus: Corpus, tmp_path: Pa
     found = Counter((line["control"], line["id"], line["modality"]) for line in control_lines(tmp_path))
     assert len(served.bodies) == 6 + 8
     assert set(found.values()) == {1}
+
+
+def test_controls_are_estimated_and_agreed_to(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evaluators.estimate.LARGE", 9)
+    settings = RespondSettings(limit=1, modalities=(Modality.AUDIO_ONLY,))
+    with chat_server(lambda _, n: completion(f"Answer {n}")) as served:
+        options = {"base_url": served.url, "batch_size": 4}
+        run_model(corpus, make_model("openai:m", options), tmp_path, settings)
+        assert "openai:m: 6 requests" in capsys.readouterr().err
+        with pytest.raises(UsageError, match=r"openai:m: 12 requests with .* minutes of audio.*--yes"):
+            run_model(corpus, make_model("openai:m", options), tmp_path, replace(settings, controls=3))
+        assert len(served.bodies) == 6
+        run_model(corpus, make_model("openai:m", options), tmp_path, replace(settings, controls=2))
+        assert "openai:m: 8 requests" in capsys.readouterr().err
+        run_model(corpus, make_model("openai:m", options), tmp_path, replace(settings, controls=3))
+        assert "openai:m: 4 requests" in capsys.readouterr().err
+    assert len(served.bodies) == 6 + 12
+
+
+def test_a_server_that_is_gone_ends_the_controls(corpus: Corpus, tmp_path: Path) -> None:
+    with chat_server(lambda _, n: completion(f"Answer {n}") if n < 60 else fault(400, "no more")) as served:
+        options = {"base_url": served.url, "batch_size": 4}
+        ask(corpus, make_model("openai:m", options), tmp_path, controls=0)
+        with pytest.raises(ModelError, match=r"openai:m: 20 errors in a row, the last: .*no more"):
+            ask(corpus, make_model("openai:m", options), tmp_path, controls=8)
+    assert 60 + 20 <= len(served.bodies) <= 60 + 24
 
 
 def test_answers_from_a_file_or_to_text_have_no_controls(corpus: Corpus, tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from demur.files import read_json, read_jsonl
 from demur.models.smollm import smollm2_folder
 from demur.nouns import Label, Modality, Outcome
 from demur.results import read_results
+from evaluators.asking import GIVE_UP_AFTER
 from evaluators.calibrate import app
 from evaluators.judge import Judge, make_judge
 from evaluators.rates import Draws
-from evaluators.run_model import GIVE_UP_AFTER
 from evaluators.scorers import Finding, Item
 from evaluators.scoring import JOURNAL, score
 from tests.chat_server import Reply, chat_server, completion, fault
@@ -191,10 +191,22 @@ def test_a_guard_is_shown_the_conversation() -> None:
 
 def test_a_judge_that_only_fails_is_given_up() -> None:
     items = [Item(f"{n}?", Label.BENIGN, "Yes.") for n in range(3 * GIVE_UP_AFTER)]
-    given_up = pytest.raises(ModelError, match=r"failures in a row, the last: .*no such field")
+    given_up = pytest.raises(ModelError, match=r"errors in a row, the last: .*no such field")
     with chat_server(lambda *_: fault(400, "no such field")) as served, given_up:
         findings(judge_at(served.url, batch_size=10), items)
     assert len(served.bodies) == GIVE_UP_AFTER
+
+
+def test_a_judge_that_refuses_some_prompts_goes_on() -> None:
+    items = [Item(f"{n:03}?", Label.BENIGN, "Yes.") for n in range(3 * GIVE_UP_AFTER)]
+
+    def reply(body: dict[str, Any], _: int) -> Reply:
+        return completion(VERDICT) if any(f"{n:03}?" in content(body) for n in (0, 59)) else fault(400, "policy")
+
+    with chat_server(reply) as served:
+        found = findings(judge_at(served.url, batch_size=10), items)
+    assert len(served.bodies) == len(items)
+    assert [position for position, finding in enumerate(found) if finding.outcome] == [0, 59]
 
 
 def test_a_wrong_key_ends_the_run_at_once() -> None:
@@ -210,13 +222,27 @@ def test_a_large_run_is_agreed_to_first(capsys: pytest.CaptureFixture[str]) -> N
     items = [Item(f"{n}?", Label.BENIGN, "Yes.") for n in range(1001)]
     with chat_server(steady) as served:
         options = {"base_url": served.url, "prices": (1.0, 10.0)}
-        with pytest.raises(UsageError, match=r"1,001 requests.*tokens of text in.*about \$\d+\.\d\d: agree .*--yes"):
+        with pytest.raises(
+            UsageError,
+            match=r"1,001 requests.*tokens of text in.*about \$\d+\.\d\d, retries not counted: agree .*--yes",
+        ):
             list(make_judge("openai:m", options).score(items))
         assert served.bodies == []
         list(make_judge("openai:m", options).score(items[:2]))
     said = capsys.readouterr().err
     assert "openai:m: 2 requests; about" in said
     assert "audio" not in said
+
+
+def test_the_runs_of_one_call_are_agreed_to_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluators.estimate.LARGE", 10)
+    with chat_server(steady) as served:
+        judge = judge_at(served.url)
+        findings(judge)
+        with pytest.raises(UsageError, match=r"6 requests.* after 6 in this call: agree"):
+            findings(judge)
+        assert len(served.bodies) == len(ITEMS)
+        findings(judge_at(served.url, many_requests=True), ITEMS * 2)
 
 
 def test_the_budget_ends_a_run_that_goes_on_later_and_a_rerun_costs_nothing(tmp_path: Path) -> None:

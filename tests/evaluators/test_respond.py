@@ -17,8 +17,9 @@ from demur.errors import BusyError, DemurError, IncompleteError, InputError, Mod
 from demur.files import folder_lock, read_json, read_jsonl
 from demur.models import NOT_ASKED, Answer, Query, make_model
 from demur.nouns import Label, Modality, prompt_id
+from evaluators.asking import GIVE_UP_AFTER, Patience
 from evaluators.respond import parse_modalities
-from evaluators.run_model import GIVE_UP_AFTER, RespondSettings, run_model
+from evaluators.run_model import RespondSettings, run_model
 from tests.chat_server import Reply, chat_server, completion, fault
 from tests.corpora import make_corpus, make_samples, some_prompts, write_corpus
 from tests.evaluators.listeners import Listener, TextOnly
@@ -296,6 +297,81 @@ def test_a_server_that_refuses_everything_is_left_alone(corpus: Corpus, tmp_path
     assert GIVE_UP_AFTER <= len(served.bodies) < 40
 
 
+def test_a_server_that_refuses_harmful_prompts_is_asked_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluators.batches.WINDOW", 8)
+    prompts = sorted(some_prompts(pairs=GIVE_UP_AFTER + 5), key=lambda prompt: prompt.label is Label.HARMFUL)
+    corpus = Corpus(make_corpus(tmp_path / "corpus", prompts))
+    harmful = {prompt.text for prompt in prompts if prompt.label is Label.HARMFUL}
+
+    def reply(body: dict[str, Any], _: int) -> Reply:
+        return fault(400, "content policy") if body["messages"][0]["content"] in harmful else completion("yes")
+
+    with chat_server(reply) as served:
+        options = {"base_url": served.url, "batch_size": 8, "concurrency": 1}
+        model = make_model("openai:m", options)
+        with pytest.raises(IncompleteError, match=rf"{len(harmful)} of {len(prompts)} samples .*content policy"):
+            ask(corpus, model, tmp_path / "run", modalities=(Modality.TEXT_ONLY,))
+        assert len(served.bodies) == len(prompts)
+        with pytest.raises(ModelError, match=r"21 errors in a row, the last: .*content policy"):
+            ask(corpus, model, tmp_path / "run", modalities=(Modality.TEXT_ONLY,))
+    assert len(served.bodies) == len(prompts) + 21
+
+
+def test_what_failed_before_is_asked_last(corpus: Corpus, tmp_path: Path) -> None:
+    first = Listener(batch_matters=False)
+    first.faulty = lambda query: query.audio is not None
+
+    def stop(_: Any) -> None:
+        if len(first.batches) == 7:  # 19 of the 16 + 8 + 16 samples
+            raise ModelError("no longer")
+
+    first.before = stop
+    with pytest.raises(ModelError):
+        ask(corpus, first, tmp_path)
+    second = Listener(batch_matters=False)
+    ask(corpus, second, tmp_path)
+    asked = [query for batch in second.batches for query in batch]
+    assert [query.audio is None or bool(query.input_text) for query in asked] == [True] * 21 + [False] * 16
+    assert read_json(tmp_path / "run.json")["finished"] is True
+
+
+def test_patience_tells_a_refused_request_from_a_server_that_is_gone() -> None:
+    refused, gone = ["Error code: 400 - policy"] * GIVE_UP_AFTER, ["Connection error."] * GIVE_UP_AFTER
+    with pytest.raises(ModelError, match="m: 20 errors in a row, the last: Error code: 400"):
+        Patience("m", metered=True).count(refused)
+    Patience("m", metered=False).count([*refused, *gone])
+    patience = Patience("m", metered=True)
+    patience.count([None, *refused])
+    for overloaded in (["Error code: 429 - slow down"] * GIVE_UP_AFTER, gone):
+        with pytest.raises(ModelError, match="20 errors in a row"):
+            patience.count([None, *overloaded])
+
+
+@pytest.mark.parametrize("damage", ["cut", "nonsense", "other columns"])
+def test_a_damaged_table_of_samples_is_one_line(corpus: Corpus, tmp_path: Path, damage: str) -> None:
+    ask(corpus, Listener(), tmp_path)
+    table = tmp_path / "samples.parquet"
+    if damage == "other columns":
+        pyarrow.parquet.write_table(pyarrow.table({"id": ["a"]}), table)
+    else:
+        table.write_bytes(table.read_bytes()[:-20] if damage == "cut" else b"nonsense")
+    with pytest.raises(InputError, match=r"samples.parquet: .*; --overwrite the run$") as told:
+        ask(corpus, Listener(), tmp_path)
+    assert "\n" not in str(told.value)
+    ask(corpus, Listener(), tmp_path, overwrite=True)
+
+
+def test_answers_from_a_file_need_no_audio(tmp_path: Path) -> None:
+    samples = [sample.model_copy(update={"audio": b"fLaC no"}) for sample in make_samples(some_prompts(pairs=1))]
+    corpus = Corpus(write_corpus(tmp_path / "corpus", samples))
+    script = tmp_path / "script.jsonl"
+    script.write_text("".join(f'{{"prompt": "{sample.prompt}", "text": "Yes."}}\n' for sample in samples))
+    ask(corpus, make_model(f"scripted:{script}"), tmp_path / "run")
+    assert {line["text"] for line in lines(tmp_path / "run")} == {"Yes."}
+
+
 def test_a_large_run_says_what_it_takes_and_must_be_agreed_to(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,7 +381,9 @@ def test_a_large_run_says_what_it_takes_and_must_be_agreed_to(
     with chat_server(lambda *_: completion("yes")) as served:
         model = make_model("openai:m", {"base_url": served.url, "max_new_tokens": 100})
         settings = RespondSettings(prices=Prices(text=2.5, audio=40, output=1000))
-        with pytest.raises(UsageError, match=r"40 requests .* at most 4,000 out; at most about \$4\.0.*--yes"):
+        with pytest.raises(
+            UsageError, match=r"40 requests .* at most 4,000 out; about \$4\.0\d, retries not counted: .*--yes"
+        ):
             run_model(corpus, model, tmp_path, settings)
         assert not served.bodies
         run_model(corpus, model, tmp_path, replace(settings, many_requests=True))

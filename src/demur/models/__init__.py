@@ -27,7 +27,7 @@ class Query:
 
 @dataclass(frozen=True)
 class KeyedQuery(Query):
-    """A query that says where it comes from; only a model that looks its answers up (`keyed`) is given this."""
+    """A query that says where it comes from, without its audio: for a model that looks its answers up (`keyed`)."""
 
     id: str
     prompt_id: str

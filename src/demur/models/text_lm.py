@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from demur.errors import MissingDependency, ModelError
-from demur.files import sha256_bytes, sha256_file, sha256_json
+from demur.files import sha256_file, sha256_json
 from demur.models import Answer
 from demur.seeds import derive_seed
 
 Chat = list[dict[str, str]]
 """Messages, each with `role` and `content`."""
-_SMALL_FILE = 1 << 20
-_PIECES = 16
 
 
 class TextLM:
@@ -170,24 +168,17 @@ def find_folder(name: str, *, download: bool = False) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """Tells one model's files from another's: whole small files, and sixteen evenly spaced pieces of each large one.
-
-    Reading all of a large model would take as long as loading it.
-    """
+    """Tells one model's files from another's, by all of their bytes."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sha256_json({path.name: _fingerprint_file(path) for path in files})
+    return sha256_json(
+        {path.name: _hash(path.resolve(), path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+    )
 
 
-def _fingerprint_file(path: Path) -> str:
-    size = path.stat().st_size
-    if size <= _SMALL_FILE:
-        return sha256_file(path)
-    pieces = [str(size).encode()]
-    with path.open("rb") as file:
-        for number in range(_PIECES):
-            file.seek(number * (size - 65536) // (_PIECES - 1))
-            pieces.append(file.read(65536))
-    return sha256_bytes(b"".join(pieces))
+@lru_cache(maxsize=4096)
+def _hash(path: Path, _size: int, _mtime_ns: int) -> str:
+    """A file's hash; read again only where its size or time has changed, for large files take a while."""
+    return sha256_file(path)
 
 
 def _check_transformers() -> None:
