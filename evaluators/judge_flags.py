@@ -1,5 +1,6 @@
 """The flags of commands that ask judges, in one place."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -22,3 +23,20 @@ PricePerMillion = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree to more than 1,000 requests.")]
 Download = Annotated[bool | None, typer.Option("--download", help="A local judge may be downloaded from its hub.")]
+
+_OPTIONS = {
+    "format": "judge_format",
+    "base_url": "base_url",
+    "concurrency": "concurrency",
+    "timeout": "timeout",
+    "max_new_tokens": "max_new_tokens",
+    "max_requests": "max_requests",
+    "prices": "price_per_million",
+    "many_requests": "yes",
+    "download": "download",
+}
+
+
+def judge_options(arguments: Mapping[str, object]) -> dict[str, object]:
+    """What `make_judge` takes, from the arguments of a command that has all flags above: its `locals()`."""
+    return {option: arguments[argument] for option, argument in _OPTIONS.items()}
