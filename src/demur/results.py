@@ -162,7 +162,7 @@ class ScorerInfo(_Part):
     judge: bool
     settings: dict[str, Any]
     """Everything that changes its verdicts."""
-    sha256: str
+    sha256: str = Field(min_length=1)
     """Of name and settings; of the majority of judges: of each one's hash."""
 
 

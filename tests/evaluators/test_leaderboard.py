@@ -481,7 +481,12 @@ def test_bad_input(runs: list[Path], tmp_path: Path) -> None:
     edit(newer / "results.json", lambda results: results.update(version=2))
     with pytest.raises(InputError, match="not results as this version writes them"):
         leaderboard([newer], out)
-    edit(newer / "results.json", lambda results: results.update(version=1, headlines=results["headlines"][1:]))
+    no_hash = {"judges": {"judge": False, "settings": {}, "sha256": ""}}
+    edit(newer / "results.json", lambda results: results.update(version=1, scorers={**results["scorers"], **no_hash}))
+    with pytest.raises(InputError, match="not results as this version writes them"):
+        leaderboard([newer], out)
+    edit(newer / "results.json", lambda results: results["scorers"].pop("judges"))
+    edit(newer / "results.json", lambda results: results.update(headlines=results["headlines"][1:]))
     with pytest.raises(InputError, match="lacks rates of 'keyword'"):
         leaderboard([newer], out)
     changed = scored(tmp_path / "changed", ROWS, refuses(1))
