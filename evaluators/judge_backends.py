@@ -1,6 +1,5 @@
 """Who a judge is: a model behind an OpenAI-compatible server, a local one, or a file of what a judge would say."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from evaluators.scorers import Item
 
 KEY_VARIABLES = ("JUDGE_API_KEY", "OPENAI_API_KEY")
 """Where the key of a judge's server stands; the first that is set counts."""
-_REFUSED_FIELD = re.compile(r"Error code: 4(?:00|22)\b.*(?:response_format|json_schema)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ class Backend(Protocol):
 class ServedJudge:
     """A judge behind an OpenAI-compatible server.
 
-    The server is asked for JSON of the verdict's schema. One that refuses the field (400 or 422, naming it) is asked
-    without it from then on; one that ignores it answers freely, so that its answer is parsed like any other.
+    The server is asked for JSON of the verdict's schema. One that refuses the field is asked without it from then on;
+    one that ignores it answers freely, so that its answer is parsed like any other.
     """
 
     metered = True
@@ -60,28 +58,13 @@ class ServedJudge:
         self._client, self.batch_size = client, batch_size
         self._decoding = {client.length_field: max_new_tokens, "temperature": temperature}
         self.settings: Mapping[str, Any] = {"base_url": client.base_url, **self._decoding}
-        self._with_schema, self._settled = True, False
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """See `ChatClient.ask` for what is an error and what ends the run."""
-        if not self._settled and len(questions) > 1:  # one shows what the server takes; the others need not fail too
-            return [*self.ask(questions[:1]), *self.ask(questions[1:])]
-        answers = self._send(questions)
-        refused = [
-            n for n, answer in enumerate(answers) if self._with_schema and _REFUSED_FIELD.match(answer.error or "")
-        ]
-        if refused:
-            self._with_schema = False
-            for number, answer in zip(refused, self._send([questions[n] for n in refused]), strict=True):
-                answers[number] = answer
-        self._settled = True
-        return answers
-
-    def _send(self, questions: Sequence[Question]) -> list[Answer]:
         return self._client.ask([self._request(question) for question in questions])
 
     def _request(self, question: Question) -> dict[str, Any]:
-        schema = {"response_format": question.schema} if question.schema and self._with_schema else {}
+        schema = {"response_format": question.schema} if question.schema else {}
         return {"messages": question.messages, **self._decoding, **schema}
 
 

@@ -7,6 +7,7 @@
     settings    modalities, limit, seed, training_overlap, batches (size and window; null where they change no answer)
     versions    of what answered
     responses   asked, answered, errors: counts, written at the end
+    left_out    which of the model's settings its server refused, so that it was asked without
     controls    how many prompts were asked with other audio, or null
     finished    true once every sample is answered; written last
 

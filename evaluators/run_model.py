@@ -156,7 +156,8 @@ def _answer_all(
             patience.count(response.error for response in responses)
     errors = sum(not ok for ok in folder.answered().values())
     counts = {"asked": asked, "answered": asked - errors, "errors": errors}
-    folder.update(responses=counts, finished=errors == 0)
+    left_out = sorted({*model.left_out, *folder.info.get("left_out", ())})
+    folder.update(responses=counts, left_out=left_out, finished=errors == 0)
 
 
 def _batches_to_ask(

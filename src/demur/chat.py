@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
+from demur.console import say
 from demur.errors import MissingDependency, ModelError, UsageError
 from demur.models import NOT_ASKED, Answer
 
@@ -24,6 +26,11 @@ ATTEMPTS = 5
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 120.0
 """A server that asks for a longer pause (`Retry-After`) is not waited for; the query is an error for now."""
+REFUSABLE = {
+    "temperature": re.compile(r"Error code: 4(?:00|22)\b(?=.*\btemperature\b).*(?:support|deprecated)", re.DOTALL),
+    "response_format": re.compile(r"Error code: 4(?:00|22)\b.*(?:response_format|json_schema)", re.DOTALL),
+}
+"""Fields of a request that some models refuse, and how their servers say so (a reasoning model has no temperature)."""
 _ERROR_LENGTH = 300
 
 
@@ -60,6 +67,9 @@ class ChatClient:
         self.base_url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL)
         self._concurrency, self._timeout_s, self._first_wait_s = concurrency, timeout_s, first_wait_s
         self._requests_left, self._key_variables = max_requests, tuple(key_variables)
+        self._settled = False
+        self.left_out: set[str] = set()
+        """The fields that the server has refused; requests go without them from then on."""
 
     @property
     def length_field(self) -> str:
@@ -71,6 +81,7 @@ class ChatClient:
 
         What the server says of one request alone (a 400, a filter, an answer that is none) is an `Answer` with
         `error`; so is what still fails after bounded retries. Once the budget is spent, the rest is `NOT_ASKED`.
+        A field that the server refuses and that can be done without (`REFUSABLE`) is left out from then on.
 
         Raises:
             ModelError: no key, the key or the model is refused, or the account has no credit left.
@@ -92,7 +103,10 @@ class ChatClient:
                 async with free:
                     return await self._ask_one(client, request)
 
-            return list(await asyncio.gather(*map(ask, requests)))
+            first = [] if self._settled else requests[:1]  # shows what the server takes; the others need not fail too
+            answers = [await ask(request) for request in first]
+            self._settled = True
+            return answers + list(await asyncio.gather(*map(ask, requests[len(first) :])))
 
     def _key(self) -> str:
         keys = self._keys()
@@ -105,6 +119,17 @@ class ChatClient:
         return [key for name in self._key_variables if (key := os.environ.get(name))]
 
     async def _ask_one(self, client: "openai.AsyncOpenAI", request: Mapping[str, Any]) -> Answer:
+        sent = {field: value for field, value in request.items() if field not in self.left_out}
+        answer = await self._ask_as_is(client, sent)
+        refused = [field for field in REFUSABLE if field in sent and REFUSABLE[field].match(answer.error or "")]
+        if not refused:
+            return answer
+        for field in set(refused) - self.left_out:
+            say(f"note: {self.model} refuses {field}; it is asked without")
+        self.left_out.update(refused)
+        return await self._ask_one(client, request)
+
+    async def _ask_as_is(self, client: "openai.AsyncOpenAI", request: Mapping[str, Any]) -> Answer:
         import openai
 
         try:

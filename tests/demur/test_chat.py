@@ -120,6 +120,33 @@ def test_what_no_retry_can_mend_ends_the_run(reply: Reply, said: str) -> None:
     assert len(served.bodies) <= 2
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) is supported.",
+        "Unsupported parameter: 'temperature' is not supported with this model.",
+        "`temperature` is deprecated for this model.",
+    ],
+)
+def test_a_temperature_that_a_model_refuses_is_left_out_once_for_all(
+    said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with chat_server(lambda body, n: fault(400, said) if "temperature" in body else echo(body, n)) as served:
+        some = client(served.url)
+        answers = [*some.ask([request(str(n)) for n in range(8)]), *some.ask([request("8")])]
+    assert [answer.text for answer in answers] == [f"You said: {n}" for n in range(9)]
+    assert ["temperature" in body for body in served.bodies] == [True] + [False] * 9
+    assert some.left_out == {"temperature"}
+    assert capsys.readouterr().err == "note: m refuses temperature; it is asked without\n"
+
+
+def test_a_wrong_temperature_is_an_error() -> None:
+    with chat_server(lambda *_: fault(400, "temperature must be at most 1")) as served:
+        [answer] = client(served.url).ask([request("a")])
+    assert "at most 1" in str(answer.error)
+    assert len(served.bodies) == 1
+
+
 def test_the_key_is_cut_out_of_what_a_server_says() -> None:
     with chat_server(lambda *_: fault(400, f"bad request with key {KEY}")) as served:
         [answer] = client(served.url).ask([request("a")])

@@ -109,6 +109,20 @@ def test_a_server_without_structured_output_is_found_out_once(status: int, messa
     assert len(served.bodies) == 13
 
 
+def test_a_judge_without_temperature_or_structured_output_is_found_out_once() -> None:
+    def reply(body: dict[str, Any], _: int) -> Reply:
+        for field in ("temperature", "response_format"):
+            if field in body:
+                return fault(400, f"Unsupported parameter: '{field}' is not supported with this model.")
+        return completion(VERDICT)
+
+    with chat_server(reply) as served:
+        judge = judge_at(served.url, batch_size=4)
+        found = findings(judge) + findings(judge)
+    assert {finding.outcome for finding in found} == {Outcome.REFUSAL}
+    assert len(served.bodies) == 2 + 12
+
+
 def test_a_server_that_ignores_the_schema_is_read_like_any_other() -> None:
     with chat_server(lambda *_: completion(f"Sure!\n```json\n{VERDICT}\n```")) as served:
         assert {finding.outcome for finding in findings(judge_at(served.url))} == {Outcome.REFUSAL}

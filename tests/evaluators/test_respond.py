@@ -372,6 +372,19 @@ def test_answers_from_a_file_need_no_audio(tmp_path: Path) -> None:
     assert {line["text"] for line in lines(tmp_path / "run")} == {"Yes."}
 
 
+def test_what_a_server_refuses_of_the_settings_is_recorded(corpus: Corpus, tmp_path: Path) -> None:
+    def reply(body: dict[str, Any], _: int) -> Reply:
+        refused = fault(400, "Unsupported value: 'temperature' does not support 0.0 with this model.")
+        return refused if "temperature" in body else completion("yes")
+
+    with chat_server(reply) as served:
+        ask(corpus, make_model("openai:m", {"base_url": served.url}), tmp_path)
+        assert len(served.bodies) == 41
+    info = read_json(tmp_path / "run.json")
+    assert (info["left_out"], info["finished"]) == (["temperature"], True)
+    assert info["model"]["settings"]["temperature"] == 0
+
+
 def test_a_large_run_says_what_it_takes_and_must_be_agreed_to(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,8 @@ class Model(Protocol):
     """Whether it looks answers up and must be told which sample a query is."""
     metered: bool = False
     """Whether each request may cost money: an estimate is said first."""
+    left_out: frozenset[str] = frozenset()
+    """Of `settings`: what its server refused, so that it was asked without; known once it has answered."""
     training_prompts: frozenset[str] = frozenset()
     """`prompt_id` of every prompt that it was tuned on."""
 

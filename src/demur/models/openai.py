@@ -48,7 +48,9 @@ class OpenAIModel(Model):
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer for each query; see `ChatClient.ask` for what is an error and what ends the run."""
-        return self._client.ask([{"messages": to_messages(query), **self._decoding} for query in queries])
+        answers = self._client.ask([{"messages": to_messages(query), **self._decoding} for query in queries])
+        self.left_out = frozenset(self._client.left_out)
+        return answers
 
 
 def to_messages(query: Query) -> list[dict[str, Any]]:
