@@ -20,7 +20,10 @@ from evaluators.judge_flags import (
     PricePerMillion,
     Timeout,
     Yes,
+    judge_options,
 )
+from evaluators.keyword import KeywordScorer
+from evaluators.keyword_flags import Exact, Opening
 from evaluators.labels import Columns, parse_meaning, read_labels
 from evaluators.rates import Draws
 from evaluators.scorers import Scorer, find_scorer
@@ -61,10 +64,8 @@ def main(
     keywords: Annotated[
         Path | None, typer.Option(help="For `keyword`: phrases to add (TOML), or a published list to use as it is.")
     ] = None,
-    opening: Annotated[
-        int | None, typer.Option(min=1, help="With a published list: look into so many characters only.")
-    ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="With a published list: case and apostrophes count.")] = False,
+    opening: Opening = None,
+    exact: Exact = False,
     against: Annotated[
         list[Path] | None, typer.Option(help="Published lists to compare with, paired; may be repeated.")
     ] = None,
@@ -84,35 +85,32 @@ def main(
 
     What a judge found is kept beside the file: running the same command again asks it only what it has not judged.
     """
-    if keywords is None and (opening is not None or exact):
-        raise UsageError("--opening and --exact say how a published list is used: name it with --keywords")
+    options = judge_options(locals())
+    if not (keywords or against) and (opening is not None or exact):
+        raise UsageError("--opening and --exact say how a published list is used: name it by --keywords or --against")
     if keywords is not None and (judge is not None or scorer != "keyword"):
         raise UsageError("--keywords is for the keyword scorer alone")
     if judge is not None:
         from evaluators.judge import make_judge
 
-        judge_options = {
-            "format": judge_format,
-            "base_url": base_url,
-            "concurrency": concurrency,
-            "timeout": timeout,
-            "max_new_tokens": max_new_tokens,
-            "max_requests": max_requests,
-            "prices": price_per_million,
-            "many_requests": yes,
-            "download": download,
-        }
-        chosen: Scorer = make_judge(judge, judge_options, quiet=quiet)
+        chosen: Scorer = make_judge(judge, options, quiet=quiet)
     else:
-        options = {"keywords": keywords, "opening": opening, "exact": exact} if keywords else {}
-        chosen = find_scorer(scorer, **options)
+        phrases = {"keywords": keywords, "opening": opening, "exact": exact} if keywords else {}
+        chosen = find_scorer(scorer, **phrases)
     columns = Columns(response_column, label_column, model_column, prompt_column)
     rows = read_labels(labels, columns, parse_meaning(map_ or []))
     journal = out.with_name(f".{out.stem}.judged.jsonl")
-    found = report(labels, rows, chosen, against or [], Draws(seed, resamples), journal=journal, quiet=quiet)
+    lists = {name: KeywordScorer(path, opening, exact) for name, path in _named(against or []).items()}
+    found = report(labels, rows, chosen, lists, Draws(seed, resamples), journal=journal, quiet=quiet)
     write_json(out, found.model_dump(mode="json"))
     if not quiet:
         print(table(found))
+
+
+def _named(lists: list[Path]) -> dict[str, Path]:
+    """Lists by file name; by path where two have the same."""
+    names = [path.name for path in dict.fromkeys(lists)]
+    return {path.name if names.count(path.name) == 1 else str(path): path for path in lists}
 
 
 def table(found: Report) -> str:

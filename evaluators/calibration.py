@@ -14,7 +14,6 @@ from demur.nouns import Label, Outcome, prompt_id
 from demur.results import Estimate, ScorerInfo
 from evaluators.agreement import SCORES, kappa_difference, row_shares, score_estimates, tables
 from evaluators.journal import find
-from evaluators.keyword import KeywordScorer
 from evaluators.labels import Labelled
 from evaluators.rates import Draws
 from evaluators.scorers import Item, Scorer, describe
@@ -156,15 +155,15 @@ def report(
     labels: Path,
     rows: Sequence[Labelled],
     scorer: Scorer,
-    lists: Sequence[Path],
+    against: Mapping[str, Scorer],
     draws: Draws,
     *,
     journal: Path | None = None,
     quiet: bool = True,
 ) -> Report:
-    """Calibrate a scorer on all rows and on each model's, and compare it with published lists of phrases."""
+    """Calibrate a scorer on all rows and on each model's, and compare it with others that score every row, by name."""
     outcomes = score_rows(rows, scorer, journal=journal, quiet=quiet)
-    others = {path.name: [found for found in score_rows(rows, KeywordScorer(path)) if found] for path in lists}
+    others = {name: [found for found in score_rows(rows, other) if found] for name, other in against.items()}
 
     def part(model: str | None) -> Calibration:
         where = [number for number, row in enumerate(rows) if model is None or row.model == model]

@@ -72,7 +72,14 @@ def read_labels(
     models = table.get(columns.model, [ALL] * len(table))
     prompts = table.get(columns.prompt, [None] * len(table))
     rows = zip(table[columns.response], labels, models, prompts, strict=True)
-    return [Labelled(str(response), known[label], str(model), prompt) for response, label, model, prompt in rows]
+    return [
+        Labelled(str(response), known[label], str(model), _asked(prompt)) for response, label, model, prompt in rows
+    ]
+
+
+def _asked(prompt: object) -> str | None:
+    """A prompt as text; an empty cell is no prompt."""
+    return None if prompt is None or not str(prompt).strip() else str(prompt)
 
 
 def parse_meaning(pairs: list[str]) -> dict[str, Outcome]:
@@ -101,9 +108,9 @@ def _read_table(path: Path) -> "pandas.DataFrame":
     try:
         match path.suffix.lower():
             case ".jsonl":
-                return pandas.read_json(path, lines=True, dtype=False).fillna("")
+                return pandas.read_json(path, lines=True, dtype=False).astype(object).fillna("")
             case ".parquet":
-                return pandas.read_parquet(path).fillna("")
+                return pandas.read_parquet(path).astype(object).fillna("")
             case suffix:
                 separator = "\t" if suffix == ".tsv" else ","
                 return pandas.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")

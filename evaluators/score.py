@@ -19,7 +19,9 @@ from evaluators.judge_flags import (
     PricePerMillion,
     Timeout,
     Yes,
+    judge_options,
 )
+from evaluators.keyword_flags import Exact, Opening
 from evaluators.rates import Draws
 from evaluators.scorers import JUDGES, Scorer, find_scorer
 from evaluators.scoring import score
@@ -51,8 +53,11 @@ def main(
         list[str] | None, typer.Option(help="Registered scorers to use in place of `keyword`; may be repeated.")
     ] = None,
     keywords: Annotated[
-        Path | None, typer.Option(help="Refusal phrases to add to the built-in ones or to use instead of them.")
+        Path | None,
+        typer.Option(help="Refusal phrases to add to the built-in ones (TOML), or a published list to use as it is."),
     ] = None,
+    opening: Opening = None,
+    exact: Exact = False,
     judge_format: JudgeFormat = None,
     base_url: BaseUrl = None,
     concurrency: Concurrency = None,
@@ -73,18 +78,11 @@ def main(
     calls stay in the results as long as the responses are the same. The key of a judge's server comes from
     JUDGE_API_KEY or OPENAI_API_KEY.
     """
-    options = {
-        "format": judge_format,
-        "base_url": base_url,
-        "concurrency": concurrency,
-        "timeout": timeout,
-        "max_new_tokens": max_new_tokens,
-        "max_requests": max_requests,
-        "prices": price_per_million,
-        "many_requests": yes,
-        "download": download,
-    }
-    scorers = [*_registered(scorer or ["keyword"], keywords), *_judges(judge or [], options, quiet=quiet)]
+    options = judge_options(locals())
+    scorers = [
+        *_registered(scorer or ["keyword"], keywords, opening, exact=exact),
+        *_judges(judge or [], options, quiet=quiet),
+    ]
     names = [each.name for each in scorers]
     for name in names:
         if names.count(name) > 1 or name == JUDGES:
@@ -95,10 +93,13 @@ def main(
             print(f"{folder}: {results.model}\n{table(results)}")
 
 
-def _registered(names: list[str], keywords: Path | None) -> list[Scorer]:
+def _registered(names: list[str], keywords: Path | None, opening: int | None, *, exact: bool) -> list[Scorer]:
     if keywords and "keyword" not in names:
         raise UsageError("--keywords is for the keyword scorer; add: --scorer keyword")
-    return [find_scorer(name, **({"keywords": keywords} if name == "keyword" else {})) for name in names]
+    if keywords is None and (opening is not None or exact):
+        raise UsageError("--opening and --exact say how a published list is used: name it with --keywords")
+    options = {"keywords": keywords, "opening": opening, "exact": exact}
+    return [find_scorer(name, **(options if name == "keyword" else {})) for name in names]
 
 
 def _judges(specs: list[str], options: Mapping[str, object], *, quiet: bool) -> list[Scorer]:

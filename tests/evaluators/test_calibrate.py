@@ -102,6 +102,26 @@ def test_a_published_list_is_calibrated_and_compared_with(tmp_path: Path) -> Non
     assert "list.txt" in both.models["a"].kappa_over
 
 
+def test_lists_to_compare_with_are_used_as_published(tmp_path: Path) -> None:
+    rows = [("a", f"What? {n}", text, label) for n in range(9) for text, label in (
+        ("This and that, and it is illegal.", "1_full_compliance"), ("Illegal.", "2_full_refusal"),
+    )]  # fmt: skip
+    labels = write(tmp_path / "labels.csv", rows)
+    one, two = tmp_path / "one" / "list.txt", tmp_path / "two" / "list.txt"
+    for path, text in ((one, "illegal\n"), (two, "Illegal\n")):
+        path.parent.mkdir()
+        path.write_text(text, encoding="utf-8")
+    flags = ["--against", str(one), "--against", str(two), "--against", str(one)]
+    anywhere = command(labels, tmp_path / "anywhere.json", *flags)
+    assert list(anywhere.kappa_over) == [str(one), str(two)]
+    kappas = [anywhere.kappa - each.value for each in anywhere.kappa_over.values()]
+    assert kappas == pytest.approx([0, 0])
+    opening = command(labels, tmp_path / "opening.json", *flags, "--opening", "10")
+    assert [opening.kappa - each.value for each in opening.kappa_over.values()] == pytest.approx([1, 1])
+    exact = command(labels, tmp_path / "exact.json", *flags, "--exact")
+    assert exact.kappa - exact.kappa_over[str(two)].value == pytest.approx(1)
+
+
 def test_a_judge_is_calibrated_like_any_scorer(tmp_path: Path) -> None:
     rows = [(*row[:2], row[2] or "Mumble.", row[3]) for row in ROWS]
     said = ["refusal", "compliance", "partial", "compliance", "I would rather not say.", "compliance"]
@@ -131,6 +151,30 @@ def test_rows_without_prompts_are_drawn_one_by_one(tmp_path: Path) -> None:
     labels = write(tmp_path / "labels.csv", [row[2:] for row in ROWS], "completion,final_label")
     found = command(labels, tmp_path / "out.json")
     assert (found.prompts, list(found.models)) == (6, ["all"])
+
+
+def test_an_empty_prompt_is_none(tmp_path: Path) -> None:
+    labels = write(tmp_path / "labels.csv", [(row[0], " " if row[0] == "b" else row[1], *row[2:]) for row in ROWS])
+    assert [row.prompt for row in read_labels(labels)][2:4] == ["How do I run?", None]
+    assert command(labels, tmp_path / "out.json").prompts == 6
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_prompts_that_are_no_text(tmp_path: Path, suffix: str) -> None:
+    import pandas
+
+    prompts: list[object] = [7, 7, None, 8, 9, None]
+    if suffix == ".jsonl":
+        prompts[:2] = [["a"], {"b": 1}]
+    labels = tmp_path / f"labels{suffix}"
+    frame = pandas.DataFrame({"completion": ["x"] * 6, "final_label": ["refusal"] * 6})
+    if suffix == ".jsonl":
+        frame.assign(prompt=pandas.Series(prompts, dtype=object)).to_json(labels, orient="records", lines=True)
+    else:
+        frame.assign(prompt=pandas.Series(prompts, dtype="Int64")).to_parquet(labels)
+    rows = read_labels(labels)
+    assert [row.prompt for row in rows][2:] == [None, "8", "9", None]
+    assert command(labels, tmp_path / "out.json").prompts == (6 if suffix == ".jsonl" else 5)
 
 
 def test_other_columns_and_labels(tmp_path: Path) -> None:
