@@ -313,7 +313,7 @@ def test_a_baseline_is_compared_with_all_others(runs: list[Path], tmp_path: Path
 def test_calibration_is_shown_and_must_be_of_this_scorer(runs: list[Path], tmp_path: Path) -> None:
     rows = [Labelled(REFUSAL, Outcome.REFUSAL, "m", "p1"), Labelled(ANSWER, Outcome.COMPLIANCE, "m", "p2")] * 3
     (tmp_path / "labels.csv").write_text("the table that the rows came from")
-    found = report(tmp_path / "labels.csv", rows, find_scorer("keyword"), [], DRAWS)
+    found = report(tmp_path / "labels.csv", rows, find_scorer("keyword"), {}, DRAWS)
     write_json(tmp_path / "keyword.json", found.model_dump(mode="json"))
     board = leaderboard(runs, tmp_path / "out", calibration=tmp_path / "keyword.json", draws=DRAWS)
     assert board.calibration == found
