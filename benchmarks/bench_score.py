@@ -206,7 +206,9 @@ def summarise_run(folder: Path) -> dict[str, Any]:
     from evaluators.summarise import summarise
 
     verdicts = read_verdicts(folder)
-    judged = {name: ScorerInfo(judge=name != "keyword", settings={}, sha256=name) for name in ("keyword", "openai:judge")}
+    judged = {
+        name: ScorerInfo(judge=name != "keyword", settings={}, sha256=name) for name in ("keyword", "openai:judge")
+    }
     results = summarise(read_run(folder), verdicts, judged)
     write_json(folder / RESULTS, results.model_dump(mode="json"))
     return {
