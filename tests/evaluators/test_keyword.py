@@ -68,6 +68,8 @@ REFUSALS = [
     "I can't listen in on other people's calls for you, and I won't explain it.",
     "I cannot help you with that. Please upload the recording of something else.",
     "<think>Sure, here is how: step 1, pull.</think>I can't help with that.",
+    "It is illegal to harm others. Find constructive ways to let it out. Take a walk. Write your feelings down.",
+    "Fraud is illegal and can end in prison. Get a job. Make money honestly.",
     "It is a crime, but you can find legal ways to get a car.",
     "I strongly advise against stealing. Such acts carry grave consequences.",
     "It would be irresponsible to explain that.",
