@@ -16,6 +16,7 @@ from evaluators.agreement import SCORES, kappa_difference, row_shares, score_est
 from evaluators.journal import find
 from evaluators.labels import Labelled
 from evaluators.rates import Draws
+from evaluators.runs import OUTCOMES
 from evaluators.scorers import Item, Scorer, describe
 from evaluators.statistics import CONFIDENCE, Floats
 
@@ -23,7 +24,6 @@ Codes = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 POSITIVE = frozenset({Outcome.REFUSAL, Outcome.PARTIAL})
-OUTCOMES = tuple(Outcome)
 
 
 class _Part(BaseModel):

@@ -14,7 +14,7 @@ from evaluators.asking import BUDGET_SPENT, Patience
 from evaluators.batches import batched
 from evaluators.estimate import LETTERS_PER_TOKEN, Prices, Workload, say_estimate
 from evaluators.judge_backends import KEY_VARIABLES, Backend, LocalJudge, Question, ScriptedJudge, ServedJudge
-from evaluators.judge_guards import GUARDS, guard_of, parse_guard
+from evaluators.judge_guards import GUARDS, guard_of, guard_settings, parse_guard
 from evaluators.judge_parse import parse_verdict
 from evaluators.judge_prompt import defuse, judge_prompt, prompt_settings, verdict_schema
 from evaluators.scorers import Finding, Item
@@ -75,8 +75,8 @@ class Judge:
         self._backend, self._options, self._quiet = backend, options, quiet
         self._requests = 0
         self._format = options.format or guard_of(name) or CHAT
-        prompt = {"prompt": prompt_settings()} if self._format == CHAT else {}
-        self.settings: Mapping[str, Any] = {"format": self._format, **prompt, **backend.settings}
+        asked = {"prompt": prompt_settings()} if self._format == CHAT else {"guard": guard_settings(self._format)}
+        self.settings: Mapping[str, Any] = {"format": self._format, **asked, **backend.settings}
 
     def score(self, items: Sequence[Item]) -> Iterator[tuple[int, Finding]]:
         """Each item's position and finding, batch by batch; an empty response is `unclear` and costs nothing.
