@@ -108,11 +108,12 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures: dict[str, float | int] = {"workers": workers}
-        for part in (
-            measure_speech(folder, prompts, workers),
-            measure_asr(folder, asr_prompts, workers),
-            measure_memory(folder, memory_prompts, workers),
+        for measure, count in (
+            (measure_speech, prompts),
+            (measure_asr, asr_prompts),
+            (measure_memory, memory_prompts),
         ):
+            part = measure(folder, count, workers)
             figures |= part
             for line, value in part.items():
                 print(f"{line:<44} {value}", flush=True)
