@@ -25,13 +25,22 @@ def run(app: typer.Typer) -> None:
     """Run a command: 0 done, 1 failed with one line on stderr, 2 called wrongly, 130 interrupted."""
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except DemurError as error:
         print(f"demur: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written
         print(f"demur: {error}", file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # typer's usage errors have no public base
+        if usage is None:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.exit(2)
+        print(f"demur: {' '.join(usage().split())} (--help shows how)", file=sys.stderr)
+        sys.exit(2)
 
 
 def say(message: str, *, quiet: bool = False) -> None:

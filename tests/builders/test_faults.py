@@ -259,7 +259,12 @@ def test_bad_arguments_end_in_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_wrong_usage_is_exit_code_two(command: Run) -> None:
-    assert command("--nonsense").returncode == 2
-    assert command("--limit", "many").returncode == 2
-    assert command().returncode == 2
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--nonsense"], "No such option"), (["--limit", "many"], "'--limit'"), ([], "--out DIR is missing")],
+)
+def test_wrong_usage_is_exit_code_two_and_one_line(command: Run, arguments: list[str], message: str) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert message in one_line(done.stderr)
+    assert done.stderr.count("\n") == 1
