@@ -98,7 +98,7 @@ class TextLM:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        _check_transformers()
+        check_transformers()
         from transformers import AutoTokenizer
 
         try:
@@ -115,7 +115,7 @@ class TextLM:
 
     @cached_property
     def _model(self) -> Any:
-        _check_transformers()
+        check_transformers()
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -123,7 +123,7 @@ class TextLM:
         dtype = getattr(torch, self.dtype)
         load: Any = AutoModelForCausalLM.from_pretrained
         try:
-            with _no_progress_bars():
+            with no_progress_bars():
                 model = load(self.folder, dtype=dtype, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise ModelError(f"{self.folder}: no model that transformers can load from safetensors ({error})") from None
@@ -133,7 +133,8 @@ class TextLM:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
+    """Loading inside this block shows no bars of transformers' own."""
     import transformers
 
     logging: Any = transformers.utils.logging
@@ -146,7 +147,7 @@ def _no_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def find_folder(name: str, *, download: bool = False) -> Path:
+def find_folder(name: str, *, revision: str | None = None, download: bool = False) -> Path:
     """The folder of a model: a path, or a Hub repository that is in the local cache (or may be downloaded).
 
     Raises:
@@ -160,7 +161,7 @@ def find_folder(name: str, *, download: bool = False) -> Path:
     except ImportError:
         raise MissingDependency("huggingface-hub", extra="models") from None
     try:
-        return Path(snapshot_download(name, local_files_only=not download))
+        return Path(snapshot_download(name, revision=revision, local_files_only=not download))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         if download:
             raise ModelError(f"{name}: cannot be downloaded ({error})") from None
@@ -181,7 +182,8 @@ def _hash(path: Path, _size: int, _mtime_ns: int) -> str:
     return sha256_file(path)
 
 
-def _check_transformers() -> None:
+def check_transformers() -> None:
+    """Raise MissingDependency where torch or transformers is not installed."""
     try:
         import torch  # noqa: F401
         import transformers  # noqa: F401

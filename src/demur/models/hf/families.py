@@ -1,0 +1,89 @@
+"""What differs between families of audio language models: one row each.
+
+A turn is rendered by the checkpoint's own chat template, audio first, then text; `text_only` is the same without the
+audio, `audio_only` without the text. So a row says which class loads the model, how much audio it takes, and what
+else is particular to it. Decoder and head are found by `anatomy` for all of them alike.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from demur.models.hf.lalm import LALM
+
+Conversation = Sequence[Any]
+"""Messages as chat templates take them; a clip is `{"type": "audio", "audio": samples}`."""
+
+
+def by_template(lalm: "LALM", conversations: Sequence[Conversation]) -> "dict[str, Tensor]":
+    """One left-padded batch that ends at the generation prompt; control tokens in what users say stay plain text."""
+    shape: dict[str, Any] = {"padding": True, "return_tensors": "pt"}
+    if lalm.family.audio:
+        kwargs: Any = {"processor_kwargs": {"text_kwargs": shape, "audio_kwargs": {"sampling_rate": lalm.sample_rate}}}
+    else:
+        kwargs = shape
+    batch = lalm.processor.apply_chat_template(
+        list(conversations),
+        tokenize=True,
+        return_dict=True,
+        add_generation_prompt=True,
+        sanitize_control_tokens=True,
+        **kwargs,
+    )
+    return {name: value for name, value in batch.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family, by the `model_type` of its `config.json`."""
+
+    name: str
+    model_type: str
+    model_class: str
+    """Of transformers; what is loaded and trained."""
+    max_audio_s: Callable[[Any], float | None]
+    """Seconds of audio that one turn may have, from the processor; None: no limit of its own."""
+    mixed: bool = True
+    """Whether one batch may hold turns with audio and turns without."""
+    encode: Callable[["LALM", Sequence[Conversation]], "dict[str, Tensor]"] = by_template
+    """Conversations in, one left-padded batch out."""
+    audio: bool = True
+    config: str | None = None
+    """The part of the checkpoint's config that the class wants, where the checkpoint holds more than one model."""
+    leaves_aside: tuple[str, ...] = ()
+    """Beginnings of names of weights that the checkpoint may hold beside the class's own."""
+    needs_template: bool = True
+    """Whether the checkpoint must have a jinja chat template."""
+
+
+def _whole_windows(processor: Any) -> float:
+    """Audio Flamingo cuts into windows and takes so many whole ones as fit its limit."""
+    window: float = processor.feature_extractor.chunk_length
+    return float(processor.max_audio_len // window * window)
+
+
+FAMILIES = (
+    Family(
+        "Audio Flamingo 3",
+        "audioflamingo3",
+        "AudioFlamingo3ForConditionalGeneration",
+        max_audio_s=_whole_windows,
+        mixed=False,  # the processor wants one clip for each text
+    ),
+    Family(
+        "Qwen2-Audio",
+        "qwen2_audio",
+        "Qwen2AudioForConditionalGeneration",
+        max_audio_s=lambda processor: processor.feature_extractor.chunk_length,
+    ),
+)
+TEXT = Family("text", "", "AutoModelForCausalLM", max_audio_s=lambda _processor: None, audio=False)
+"""Every causal language model with a chat template."""
+
+
+def find_family(model_type: str) -> Family:
+    """The family of a `model_type`; what has no row is taken for a text model."""
+    return next((family for family in FAMILIES if family.model_type == model_type), TEXT)

@@ -1,0 +1,326 @@
+"""A loaded audio language model, or a text-only one: what responding, capturing and training share."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from demur.audio import Samples
+from demur.errors import InputError, ModelError
+from demur.models import Answer
+from demur.models.hf import checkpoint
+from demur.models.hf.families import Family, find_family
+from demur.models.text_lm import check_transformers, find_folder
+from demur.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MIN_AUDIO_S = 0.1
+"""Shorter clips count as empty: some encoders make no frame of them."""
+_IGNORED = -100
+"""A label that takes no part in the loss."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One user turn, as a model is asked it."""
+
+    audio: Samples | None = None
+    """Mono float32 at the model's `sample_rate`."""
+    text: str = ""
+    """The instruction or the question; "" where the audio says it all."""
+    system: str | None = None
+    """A system prompt in place of the family's default."""
+    answer: str | None = None
+    """The assistant's answer, for teacher forcing; None ends the turn at the generation prompt."""
+
+
+class LALM:
+    """A loaded model with its processor and family."""
+
+    def __init__(self, model: Any, processor: Any, family: Family) -> None:
+        self.model, self.processor, self.family = model, processor, family
+        self.tokenizer: Any = processor.tokenizer if family.audio else processor
+        self.system: str | None = None
+        """A system prompt for every turn that brings none of its own; None: what the chat template has."""
+        self._most: int | None = None
+        self._stops = self._find_stops(model.generation_config.eos_token_id)
+        model.generation_config = self._decoding()
+
+    @property
+    def device(self) -> Any:
+        """Where the model is."""
+        return self.model.device
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the audio that it takes."""
+        return int(self.processor.feature_extractor.sampling_rate) if self.family.audio else 16_000
+
+    @cached_property
+    def max_audio_s(self) -> float | None:
+        """Seconds of audio that a turn may have; what is longer is cut."""
+        limit = self.family.max_audio_s(self.processor)
+        return None if limit is None else float(limit)
+
+    def encode(self, turns: Sequence[Turn]) -> "dict[str, Tensor]":
+        """One left-padded batch on the model's device.
+
+        Where every turn has an answer, also `labels` [B, T]: the answer's tokens and the token that ends a turn, and
+        -100 elsewhere.
+
+        Raises:
+            InputError: a turn's audio is empty or not finite.
+            ModelError: the model takes no audio, or not in one batch with turns without; or some turns have no answer.
+        """
+        self._check_kinds(turns)
+        for turn in turns:
+            if fault := _fault(turn, self.sample_rate):
+                raise InputError(fault)
+        batch = self.family.encode(self, [self._conversation(self._cut(turn)) for turn in turns])
+        answers = [turn.answer for turn in turns if turn.answer is not None]
+        if answers and len(answers) < len(turns):
+            raise ModelError("a batch for teacher forcing needs an answer to every turn")
+        if answers:
+            batch = self._with_answers(batch, answers)
+        return {name: self._place(value) for name, value in batch.items()}
+
+    def generate(self, turns: Sequence[Turn], *, max_new_tokens: int, temperature: float = 0.0) -> list[Answer]:
+        """One answer to each turn, in order; the same turns give the same answers.
+
+        They are asked sorted by length, as many at a time as fit: where memory runs out, half as many, from then on.
+        What is wrong with one turn alone is an `Answer` with `error`; where its audio was cut, `finish_reason` says so.
+
+        Raises:
+            ModelError: the model cannot run.
+        """
+        answers: dict[int, Answer] = {}
+        for place, turn in enumerate(turns):
+            if fault := self._refusal(turn):
+                answers[place] = Answer(None, error=fault)
+        waiting = sorted((place for place in range(len(turns)) if place not in answers), key=lambda i: _size(turns[i]))
+        for kind in _kinds(waiting, turns, mixed=self.family.mixed):
+            answers |= self._answer_all(kind, turns, max_new_tokens, temperature)
+        return [self._say_cut(turns[place], answers[place]) for place in range(len(turns))]
+
+    def _answer_all(
+        self, places: Sequence[int], turns: Sequence[Turn], max_new_tokens: int, temperature: float
+    ) -> dict[int, Answer]:
+        answers: dict[int, Answer] = {}
+        waiting = list(places)
+        while waiting:
+            now = waiting[: self._most]
+            try:
+                found = self._complete([turns[place] for place in now], max_new_tokens, temperature)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise ModelError(f"{self.family.name}: {error}") from None
+                found = None
+            if found is None and len(now) > 1:  # outside the handler, whose traceback holds on to the memory
+                self._most = len(now) // 2
+                continue
+            answers |= zip(now, found or [Answer(None, error="out of memory on this turn alone")], strict=True)
+            waiting = waiting[len(now) :]
+        return answers
+
+    def _complete(self, turns: Sequence[Turn], max_new_tokens: int, temperature: float) -> list[Answer]:
+        import torch
+
+        batch = self.encode(turns)
+        lengths = batch["attention_mask"].sum(1).tolist()
+        fits = [self._context is None or length + max_new_tokens <= self._context for length in lengths]
+        if not all(fits):
+            kept = [turn for turn, fit in zip(turns, fits, strict=True) if fit]
+            found = iter(self._complete(kept, max_new_tokens, temperature) if kept else ())
+            too_long = Answer(None, error=f"the prompt leaves no room for an answer in {self._context} tokens")
+            return [next(found) if fit else too_long for fit in fits]
+        drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices):
+            torch.manual_seed(derive_seed("generate", *map(_name, turns)))
+            tokens = self.model.generate(**batch, max_new_tokens=max_new_tokens, **drawn)
+        return [self._read(row) for row in tokens[:, batch["input_ids"].shape[1] :].tolist()]
+
+    def _read(self, tokens: list[int]) -> Answer:
+        """The text up to the first stop token."""
+        end = next((place for place, token in enumerate(tokens) if token in self._stops), None)
+        text = self.tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        return Answer(text.strip(), finish_reason="length" if end is None else "stop")
+
+    def _conversation(self, turn: Turn) -> list[dict[str, Any]]:
+        """Messages as chat templates of the family take them: lists of parts, or for a text model strings."""
+        parts: list[dict[str, Any]] = [] if turn.audio is None else [{"type": "audio", "audio": turn.audio}]
+        if turn.text:
+            parts.append({"type": "text", "text": turn.text})
+        system = self.system if turn.system is None else turn.system
+        before: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}]
+        messages = [*(before if system else []), {"role": "user", "content": parts}]
+        if self.family.audio:
+            return messages
+        return [{**each, "content": "".join(part["text"] for part in each["content"])} for each in messages]
+
+    def _with_answers(self, batch: "Mapping[str, Tensor]", answers: Sequence[str]) -> "dict[str, Tensor]":
+        """The batch with an answer and the end of its turn after each prompt, padded anew.
+
+        Answers are tokenized apart from the prompts: so the prompt's tokens are those that generation sees.
+        """
+        import torch
+
+        width = batch["input_ids"].shape[1]
+        ends = [[*self._tokenize(answer), self.end_of_turn] for answer in answers]
+        rows: list[dict[str, Tensor]] = []
+        for number, end in enumerate(ends):
+            start = width - int(batch["attention_mask"][number].sum())
+            tail = torch.tensor(end)
+            fill = {"input_ids": tail, "attention_mask": torch.ones_like(tail)}
+            row = {
+                name: torch.cat([value[number, start:], fill.get(name, torch.zeros_like(tail))])
+                for name, value in batch.items()
+                if value.shape == batch["input_ids"].shape
+            }
+            row["labels"] = torch.cat([torch.full((width - start,), _IGNORED), tail])
+            rows.append(row)
+        pads = {"input_ids": self.tokenizer.pad_token_id, "labels": _IGNORED}
+        longest = max(len(row["labels"]) for row in rows)
+        padded = {
+            name: torch.stack([_pad_left(row[name], longest, pads.get(name, 0)) for row in rows]) for name in rows[0]
+        }
+        return {**batch, **padded}
+
+    def _tokenize(self, text: str) -> list[int]:
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return tokens
+
+    @cached_property
+    def end_of_turn(self) -> int:
+        """The token that ends an assistant's answer: the first of its chat template's after the answer that stops."""
+        if not self.family.needs_template:
+            return int(self.tokenizer.eos_token_id)
+        marker = "(answer)"
+        messages = [*self._conversation(Turn(text="x")), {"role": "assistant", "content": marker}]
+        if self.family.audio:
+            messages[-1]["content"] = [{"type": "text", "text": marker}]
+        rendered = self.processor.apply_chat_template(messages, tokenize=False)
+        after = self._tokenize(rendered.rpartition(marker)[2])
+        return next((token for token in after if token in self._stops), int(self.tokenizer.eos_token_id))
+
+    def _find_stops(self, suggested: int | list[int] | None) -> frozenset[int]:
+        """Tokens that end an answer: the checkpoint's and the tokenizer's."""
+        ends = suggested if isinstance(suggested, list) else [suggested]
+        return frozenset({*ends, self.tokenizer.eos_token_id} - {None})
+
+    def _decoding(self) -> Any:
+        """Greedy, with the checkpoint's stop tokens: a top-p or a penalty of its own would make models incomparable."""
+        from transformers import GenerationConfig
+
+        config: Any = GenerationConfig
+        return config(eos_token_id=sorted(self._stops), pad_token_id=self.tokenizer.pad_token_id)
+
+    @cached_property
+    def _context(self) -> int | None:
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return None if limit is None else int(limit)
+
+    def _place(self, value: "Tensor") -> "Tensor":
+        return value.to(self.device, self.model.dtype if value.is_floating_point() else value.dtype)
+
+    def _cut(self, turn: Turn) -> Turn:
+        if turn.audio is None or not self._too_long(turn):
+            return turn
+        return replace(turn, audio=turn.audio[: int(self.sample_rate * (self.max_audio_s or 0))])
+
+    def _too_long(self, turn: Turn) -> bool:
+        limit = self.max_audio_s
+        return turn.audio is not None and limit is not None and len(turn.audio) > int(self.sample_rate * limit)
+
+    def _say_cut(self, turn: Turn, answer: Answer) -> Answer:
+        if answer.text is None or not self._too_long(turn):
+            return answer
+        return replace(answer, finish_reason=f"{answer.finish_reason}; audio cut at {self.max_audio_s:g} s")
+
+    def _refusal(self, turn: Turn) -> str | None:
+        """Why a turn cannot be asked at all."""
+        if turn.audio is not None and not self.family.audio:
+            return "a text model cannot hear"
+        return _fault(turn, self.sample_rate)
+
+    def _check_kinds(self, turns: Sequence[Turn]) -> None:
+        kinds = {turn.audio is not None for turn in turns}
+        if True in kinds and not self.family.audio:
+            raise ModelError("a text model cannot hear: give it turns without audio")
+        if len(kinds) > 1 and not self.family.mixed:
+            raise ModelError(f"{self.family.name} takes turns with audio and turns without in batches of their own")
+
+
+def load_lalm(
+    name: str | Path,
+    *,
+    adapter: Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    download: bool = False,
+) -> LALM:
+    """The model in a folder, or of a Hub repository in the local cache, with what an adapter folder adds to it.
+
+    `dtype` "auto" is what the weights are saved in; `device` "auto" is the GPU if there is one.
+
+    Raises:
+        ModelError: it is not here, not whole, or not what it says.
+        MissingDependency: transformers, torch or peft is not installed.
+    """
+    check_transformers()
+    folder = find_folder(str(name), revision=revision, download=download)
+    family = find_family(checkpoint.model_type(folder))
+    processor = checkpoint.load_processor(folder, family, trust_remote_code=trust_remote_code)
+    model = checkpoint.load_model(folder, family, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    lalm = LALM(model, processor, family)
+    if adapter is not None:
+        from demur.models.hf.adapters import attach
+
+        attach(lalm, adapter)
+    return lalm
+
+
+def _fault(turn: Turn, rate: int) -> str | None:
+    if turn.audio is None:
+        return None if turn.text else "the turn has neither audio nor text"
+    if len(turn.audio) < MIN_AUDIO_S * rate:
+        return f"the audio is empty ({len(turn.audio) / rate:.3f} s)"
+    return None if np.isfinite(turn.audio).all() else "the audio holds values that are not numbers"
+
+
+def _size(turn: Turn) -> tuple[int, int]:
+    return 0 if turn.audio is None else len(turn.audio), len(turn.text)
+
+
+def _kinds(places: Sequence[int], turns: Sequence[Turn], *, mixed: bool) -> Iterator[list[int]]:
+    """What may be asked together."""
+    if mixed:
+        yield list(places)
+        return
+    for heard in (False, True):
+        yield [place for place in places if (turns[place].audio is not None) is heard]
+
+
+def _name(turn: Turn) -> str:
+    """Tells one turn from another, for the seed of a draw."""
+    sound = "" if turn.audio is None else turn.audio.tobytes().hex()
+    return "\x1e".join((turn.system or "", turn.text, sound))
+
+
+def _pad_left(row: "Tensor", length: int, fill: int) -> "Tensor":
+    from torch.nn.functional import pad
+
+    return pad(row, (length - len(row), 0), value=fill)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
