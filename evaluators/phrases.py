@@ -41,7 +41,7 @@ class _Strict(BaseModel):
 class _Group(_Strict):
     class_: Annotated[ClassName, Field(alias="class")]
     language: Text
-    any: list[Text]
+    any: Annotated[list[Text], Field(min_length=1)]
 
 
 class PhraseFile(_Strict):

@@ -309,6 +309,7 @@ def test_a_toml_file_adds_or_replaces(tmp_path: Path) -> None:
     [
         ("[[phrases]", "not valid TOML"),
         ('[[phrases]]\nclass = "rude"\nlanguage = "en"\nany = ["x"]', "phrases.0.class"),
+        ('[[phrases]]\nclass = "refusal"\nlanguage = "en"\nany = []', "phrases.0.any"),
         ('[[phrases]]\nclass = "refusal"\nlanguage = "en"\nany = ["{nothing} here"]', "not among the words: assist"),
         ('[[phrases]]\nclass = "refusal"\nlanguage = "en"\nany = ["(open"]', "cannot be read"),
         (
