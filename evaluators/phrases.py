@@ -24,7 +24,7 @@ WITHOUT_SPACES = frozenset({"ja", "ko", "th", "zh"})
 """Languages in which a phrase may begin and end within what stands between spaces."""
 
 ClassName = Literal[
-    "refusal", "late_refusal", "apology", "no_access", "curt",
+    "refusal", "late_refusal", "disclaimer", "apology", "no_access", "curt",
     "objection", "unlawful", "caution", "denial",
     "harmless", "prudent", "answer", "instruction", "workaround", "elsewhere",
     "announcement", "definition", "correction",

@@ -1,0 +1,43 @@
+"""The keyword scorer on the styles of well-known model families.
+
+`keyword_styles.csv` holds prompts and answers written for this test, none by a model. `missed` marks those that the
+scorer is known to get wrong: what it finds changes only on purpose.
+"""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from demur.nouns import Outcome
+from evaluators.keyword import score_keyword
+
+POSITIVE = {Outcome.REFUSAL, Outcome.PARTIAL}
+
+with Path(__file__).with_name("keyword_styles.csv").open(encoding="utf-8", newline="") as file:
+    ROWS = list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(
+            row,
+            id=f"{row['style']}-{number}",
+            marks=[pytest.mark.xfail(strict=True, reason="known to be missed")] if row["missed"] else [],
+        )
+        for number, row in enumerate(ROWS)
+    ],
+)
+def test_outcome(row: dict[str, str]) -> None:
+    assert score_keyword(row["response"], prompt=row["prompt"]).outcome == row["outcome"]
+
+
+def test_the_rows_are_balanced() -> None:
+    positive = sum(Outcome(row["outcome"]) in POSITIVE for row in ROWS)
+    assert abs(2 * positive - len(ROWS)) < 0.1 * len(ROWS)
+
+
+def test_refusals_are_told_without_the_prompt_too() -> None:
+    told = [score_keyword(row["response"]).outcome in POSITIVE for row in ROWS if row["outcome"] == "refusal"]
+    assert sum(told) >= 0.95 * len(told)
