@@ -25,6 +25,8 @@ Examples:
 
     demur respond --corpus corpus --model openai:my-model --base-url http://localhost:8000/v1 --out runs/mine
 
+    demur respond --corpus corpus --model hf:Qwen/Qwen2-Audio-7B-Instruct --batch-size auto --out runs/qwen2-audio
+
     demur respond --corpus corpus --import answers.csv --name my-model --text-column reply --out runs/mine
 """
 
@@ -36,7 +38,8 @@ def main(
     model: Annotated[
         str | None,
         typer.Option(
-            help="`openai:MODEL`, `cascade:ASR+LLM`, `scripted:FILE`, or a registered name such as `cascade-tiny`."
+            help="`hf:REPO_OR_PATH`, `openai:MODEL`, `cascade:ASR+LLM`, `scripted:FILE`, or a registered name such as "
+            "`cascade-tiny`."
         ),
     ] = None,
     import_: Annotated[
@@ -60,7 +63,9 @@ def main(
         int,
         typer.Option(min=0, help="Ask so many prompts again with silence, noise and other audio; 20 is a good number."),
     ] = 0,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples asked together.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Samples asked together; `auto`: many, fewer where memory runs out.")
+    ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="Tokens of an answer, at most. Default: 128.")
     ] = None,
@@ -82,6 +87,17 @@ def main(
     download: Annotated[
         bool | None, typer.Option("--download", help="A local model may be downloaded from its hub.")
     ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="A folder that `demur finetune` or PEFT made, for a model that runs here.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Such as `cpu` or `cuda:1`. Default: the GPU if any.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="`float32`, `bfloat16` or `float16`. Default: what the weights are saved in.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of a Hub repository: a branch, a tag or a commit.")] = None,
+    trust_remote_code: Annotated[
+        bool | None, typer.Option("--trust-remote-code", help="Run the code that comes with a model. Read it first.")
+    ] = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Ask a model also what it was trained on.")
     ] = False,
@@ -102,6 +118,11 @@ def main(
         "timeout": timeout,
         "max_requests": max_requests,
         "download": download,
+        "adapter": adapter,
+        "device": device,
+        "dtype": dtype,
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
         "id_column": id_column,
         "prompt_column": prompt_column,
         "text_column": text_column,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur import plugins
 from demur.audio import Samples
@@ -50,10 +50,17 @@ class ModelOptions(BaseModel):
     """What a user may set for a model; each kind of model adds its own. Checked when made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    AUTO_BATCH_SIZE: ClassVar[int] = 16
+    """What `auto` stands for as a batch size."""
 
     batch_size: int = Field(default=16, ge=1)
     max_new_tokens: int = Field(default=128, ge=1)
     temperature: float = Field(default=0.0, ge=0, le=2)
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _auto(cls, value: Any) -> Any:
+        return cls.AUTO_BATCH_SIZE if value == "auto" else value
 
 
 class Model(Protocol):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demur.errors import InputError, MissingDependency, ModelError
-from demur.files import read_json
-from demur.models.hf import anatomy
+from demur.files import read_json, sha256_file, sha256_json
+from demur.models.hf import anatomy, layers
 
 if TYPE_CHECKING:
     from demur.models.hf.lalm import LALM
@@ -20,8 +20,8 @@ PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SMALL = "adapter.json"
 RUN = "run.json"
 
-KINDS: dict[str, Callable[["LALM", Path, Mapping[str, Any]], None]] = {}
-"""What to do with a small adapter, by its `kind`: change the loaded model, given the folder and its `adapter.json`."""
+STEER, SAFETY_PROMPT = "steer", "safety-prompt"
+STEER_WEIGHTS = "steer.safetensors"
 
 
 def attach(lalm: "LALM", folder: Path) -> None:
@@ -55,6 +55,13 @@ def check(folder: Path) -> None:
         raise InputError(f"{folder}: no adapter here (neither {PEFT_CONFIG} nor {SMALL})")
     if not (folder / PEFT_WEIGHTS).is_file():
         raise InputError(f"{folder}: no {PEFT_WEIGHTS}; pickled weights are not read")
+
+
+def fingerprint(folder: Path) -> str:
+    """Tells what one adapter does to a model from what another does: by all bytes of the files that do it."""
+    names = [name for name in (SMALL, PEFT_CONFIG) if (folder / name).is_file()]
+    weights = sorted(path.name for path in folder.glob("*.safetensors"))
+    return sha256_json({name: sha256_file(folder / name) for name in (*names, *weights)})
 
 
 def training_prompts(folder: Path) -> frozenset[str]:
@@ -98,3 +105,34 @@ def _check_keys(wrapped: Any, folder: Path) -> None:
         there = set(file.keys())
     if differing := there ^ set(get_peft_model_state_dict(wrapped)):
         raise ModelError(f"{folder}: weights and {PEFT_CONFIG} do not match: {min(differing)}")
+
+
+def _steer(lalm: "LALM", folder: Path, described: Mapping[str, Any]) -> None:
+    """`layer`, `strength`, and beside it `vector` [d] in `steer.safetensors`: added to what the layer gives out."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        number, strength = int(described["layer"]), float(described["strength"])
+        vector = load_file(folder / STEER_WEIGHTS)["vector"]
+    except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+        raise InputError(f"{folder}: not a whole steering adapter ({error}); make it again") from None
+    size = anatomy.head_weight(lalm.model).shape[1]
+    if vector.shape != (size,) or not 0 <= number < layers.count(lalm.model):
+        raise InputError(
+            f"{folder}: this adapter does not fit the model: a vector of {vector.numel()} features at layer {number}, "
+            f"where the model has {size} features and {layers.count(lalm.model)} layers"
+        )
+    layers.steer(lalm.model, number, strength * vector.to(lalm.device))
+
+
+def _safety_prompt(lalm: "LALM", folder: Path, described: Mapping[str, Any]) -> None:
+    """`system`: a system prompt for every turn that brings none."""
+    prompt = described.get("system")
+    if not isinstance(prompt, str) or not prompt:
+        raise InputError(f"{folder / SMALL}: no system prompt; make it again")
+    lalm.system = prompt
+
+
+KINDS: dict[str, Callable[["LALM", Path, Mapping[str, Any]], None]] = {STEER: _steer, SAFETY_PROMPT: _safety_prompt}
+"""What to do with a small adapter, by its `kind`: change the loaded model, given the folder and its `adapter.json`."""

@@ -4,7 +4,6 @@ transformers' own `get_decoder()` and `get_output_embeddings()` say it, whatever
 looked into.
 """
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -64,7 +63,8 @@ def decoder_targets(model: "nn.Module", names: Sequence[str]) -> list[str]:
     """Full names of the text decoder's linear layers that end in one of `names`, for PEFT's `target_modules`.
 
     PEFT itself matches endings anywhere, so that `q_proj` would hit an audio tower too. Where a decoder keeps several
-    layers as one (`qkv_proj`), the name of any of them stands for it.
+    layers as one (`qkv_proj`), the name of any of them stands for it. The experts of a mixture are bare parameters and
+    no layers: they are left out.
 
     Raises:
         ModelError: a name is that of no linear layer in the decoder.
@@ -80,7 +80,8 @@ def decoder_targets(model: "nn.Module", names: Sequence[str]) -> list[str]:
     ]
     endings = {name.rpartition(".")[2] for name in linear}
     wanted = {name if name in endings else _FUSED.get(name, name) for name in names}
-    if unknown := sorted(wanted - endings):
+    bare = {name.rpartition(".")[2] for name, _ in text.named_parameters()}
+    if unknown := sorted(wanted - endings - bare):
         raise ModelError(
             f"{type(base(model)).__name__}: the text decoder has no linear layer {unknown[0]!r}; "
             f"there are: {', '.join(sorted(endings))}"
@@ -106,11 +107,17 @@ def head_inputs(model: "nn.Module") -> Iterator[list["Tensor"]]:
 def last_states(model: "nn.Module", batch: Mapping[str, "Tensor"]) -> "Tensor":
     """The head's input at the last position of a left-padded batch, [B, d]; with its graph where gradients are on.
 
-    Logits are made for that position alone, where the model's forward can be told so.
+    The head itself works on that position alone, also where a model's forward takes no `logits_to_keep`.
     """
-    inputs: dict[str, Any] = {name: value for name, value in batch.items() if name != "labels"}
-    if "logits_to_keep" in inspect.signature(base(model).forward).parameters:
-        inputs["logits_to_keep"] = 1
-    with head_inputs(model) as seen:
-        model(**inputs, use_cache=False)
-    return seen[-1][:, -1]
+    seen: list[Tensor] = []
+
+    def keep_last(_head: "nn.Module", inputs: tuple["Tensor", ...]) -> tuple["Tensor"]:
+        seen.append(inputs[0][:, -1])
+        return (inputs[0][:, -1:],)
+
+    hook = head(model).register_forward_pre_hook(keep_last)
+    try:
+        model(**{name: value for name, value in batch.items() if name != "labels"}, use_cache=False)
+    finally:
+        hook.remove()
+    return seen[-1]

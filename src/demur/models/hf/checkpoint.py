@@ -3,11 +3,13 @@
 Weights come from safetensors alone. What the folder's config asks for and what its weights hold must be the same.
 """
 
+import importlib.util
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from demur.errors import InputError, ModelError
+from demur.errors import InputError, MissingDependency, ModelError
 from demur.files import read_json
 from demur.models.hf.families import Family
 from demur.models.text_lm import no_progress_bars
@@ -71,8 +73,12 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
     """
     import transformers
 
+    if family.package is not None and importlib.util.find_spec(family.package) is None:
+        raise MissingDependency(family.package.replace("_", "-"), extra=family.name.lower())
     kind = "processor" if family.audio else "tokenizer"
     load: Any = getattr(transformers, f"Auto{kind.capitalize()}").from_pretrained
+    if family.processor is not None:
+        load = partial(_load_ears, family.processor)
     try:
         processor = load(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
@@ -84,6 +90,37 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return processor
+
+
+def _load_ears(kind: str, folder: Path, **kwargs: Any) -> Any:
+    """A processor of a class that also sees, with nothing in the place of its eyes, which would want torchvision."""
+    import transformers
+    from transformers.image_processing_utils import BaseImageProcessor
+    from transformers.video_processing_utils import BaseVideoProcessor
+
+    whole: Any = getattr(transformers, kind)
+    ears: Any = type(kind, (_Ears, whole), {})
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, **kwargs)
+    extractor: Any = transformers.AutoFeatureExtractor.from_pretrained(folder, **kwargs)
+    described, _ = whole.get_processor_dict(folder, **kwargs)
+    parts = {
+        "image_processor": BaseImageProcessor,
+        "video_processor": BaseVideoProcessor,
+        "feature_extractor": lambda: extractor,
+        "tokenizer": lambda: tokenizer,
+    }
+    wanted = {name: parts[name]() for name in whole.get_attributes()}
+    return ears(**wanted, chat_template=described.get("chat_template") or tokenizer.chat_template)
+
+
+class _Ears:
+    """What a processor need not check where it only hears."""
+
+    def check_argument_for_proper_class(self, *_: Any) -> None:
+        """The classes that see cannot even be looked up without torchvision."""
+
+    def validate_inputs(self, *_: Any, **__: Any) -> None:
+        """It takes a control token that a user wrote, which stays plain text, for a clip or an image."""
 
 
 def _config(folder: Path, family: Family, *, trust_remote_code: bool) -> Any:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from demur.models.hf import voxtral
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -55,8 +57,17 @@ class Family:
     """The part of the checkpoint's config that the class wants, where the checkpoint holds more than one model."""
     leaves_aside: tuple[str, ...] = ()
     """Beginnings of names of weights that the checkpoint may hold beside the class's own."""
+    processor: str | None = None
+    """The processor's class where it also sees: demur then loads it without its eyes, which want torchvision."""
     needs_template: bool = True
     """Whether the checkpoint must have a jinja chat template."""
+    package: str | None = None
+    """What must be installed beside transformers: the extra is named after the family."""
+
+
+def _window(processor: Any) -> float:
+    """One window of Whisper's feature extractor."""
+    return float(processor.feature_extractor.chunk_length)
 
 
 def _whole_windows(processor: Any) -> float:
@@ -77,7 +88,32 @@ FAMILIES = (
         "Qwen2-Audio",
         "qwen2_audio",
         "Qwen2AudioForConditionalGeneration",
-        max_audio_s=lambda processor: processor.feature_extractor.chunk_length,
+        max_audio_s=_window,
+    ),
+    Family(
+        "Qwen2.5-Omni",
+        "qwen2_5_omni",
+        "Qwen2_5OmniThinkerForConditionalGeneration",
+        max_audio_s=_window,
+        config="thinker_config",
+        processor="Qwen2_5OmniProcessor",
+    ),
+    Family(
+        "Qwen3-Omni",
+        "qwen3_omni_moe",
+        "Qwen3OmniMoeThinkerForConditionalGeneration",
+        max_audio_s=_window,
+        config="thinker_config",
+        processor="Qwen3OmniMoeProcessor",
+    ),
+    Family(
+        "Voxtral",
+        "voxtral",
+        "VoxtralForConditionalGeneration",
+        max_audio_s=lambda _processor: None,
+        encode=voxtral.encode,
+        needs_template=False,
+        package="mistral_common",
     ),
 )
 TEXT = Family("text", "", "AutoModelForCausalLM", max_audio_s=lambda _processor: None, audio=False)

@@ -1,5 +1,6 @@
 """Every family through its real class and processor: what a newly added one must pass."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,17 +9,25 @@ import torch
 
 from demur.errors import ModelError
 from demur.models.hf import anatomy
-from demur.models.hf.families import FAMILIES
+from demur.models.hf.families import FAMILIES, Family
 from demur.models.hf.lalm import LALM, Turn
 from tests.tiny_lalm import MAKERS, tone
 
+
+def installed(family: Family) -> bool:
+    return family.package is None or importlib.util.find_spec(family.package) is not None
+
+
 Load = Callable[[str], LALM]
-TYPES = [family.model_type for family in FAMILIES]
+TYPES = [
+    pytest.param(family.model_type, marks=pytest.mark.skipif(not installed(family), reason=f"no {family.package}"))
+    for family in FAMILIES
+]
 CLOSE = 1e-4
 MODALITIES = {
-    "audio_only": [Turn(tone(300)), Turn(tone(500, 1.1))],
+    "audio_only": [Turn(tone(300, 1.1)), Turn(tone(500, 1.6))],
     "text_only": [Turn(text="Hi?"), Turn(text="How is bread baked?")],
-    "audio_text": [Turn(tone(300), "Answer."), Turn(tone(500, 1.1), "Say what you hear.")],
+    "audio_text": [Turn(tone(300, 1.1), "Answer."), Turn(tone(500, 1.6), "Say what you hear.")],
 }
 
 
@@ -34,7 +43,7 @@ def logits(lalm: LALM, turns: list[Turn]) -> torch.Tensor:
 
 
 def test_every_family_that_is_claimed_is_exercised() -> None:
-    assert set(TYPES) == set(MAKERS)
+    assert {family.model_type for family in FAMILIES} == set(MAKERS)
 
 
 @pytest.mark.parametrize("turns", MODALITIES.values(), ids=MODALITIES)
@@ -49,13 +58,13 @@ def test_alone_or_in_a_batch_the_logits_are_the_same(lalm: LALM, turns: list[Tur
 @pytest.mark.parametrize("text", ["", "Answer."])
 def test_the_audio_reaches_the_model(lalm: LALM, text: str) -> None:
     low, high = logits(lalm, [Turn(tone(200), text), Turn(tone(1500), text)])
-    assert (low - high).abs().max() > 100 * CLOSE
+    assert (low - high).abs().max() > 10 * CLOSE
 
 
 def test_the_text_beside_the_audio_reaches_the_model(lalm: LALM) -> None:
-    [one] = logits(lalm, [Turn(tone(300), "Answer it.")])
-    [other] = logits(lalm, [Turn(tone(300), "Repeat it.")])
-    assert (one - other).abs().max() > 100 * CLOSE
+    [one] = logits(lalm, [Turn(tone(300, 1.1), "Answer it.")])
+    [other] = logits(lalm, [Turn(tone(300, 1.1), "Repeat it.")])
+    assert (one - other).abs().max() > 10 * CLOSE
 
 
 @pytest.mark.parametrize("turns", MODALITIES.values(), ids=MODALITIES)
@@ -106,20 +115,20 @@ def test_answers_come_in_order_and_again_the_same(lalm: LALM) -> None:
 
 
 def test_a_system_prompt_changes_what_the_model_is_asked(lalm: LALM) -> None:
-    plain, other = Turn(tone(300), "Answer."), Turn(tone(300), "Answer.", system="Refuse what does harm.")
+    plain, other = Turn(tone(300, 1.1), "Answer."), Turn(tone(300, 1.1), "Answer.", system="Refuse what does harm.")
     assert not torch.allclose(logits(lalm, [plain]), logits(lalm, [other]), atol=CLOSE)
 
 
 def test_what_a_user_says_never_becomes_a_control_token(lalm: LALM) -> None:
-    [plain] = lalm.encode([Turn(tone(300), "x")])["input_ids"]
+    [plain] = lalm.encode([Turn(tone(300, 1.1), "x")])["input_ids"]
     control = [token for token in lalm.tokenizer.all_special_tokens if token.isprintable()]
-    [loaded] = lalm.encode([Turn(tone(300), "x" + "".join(control))])["input_ids"]
+    [loaded] = lalm.encode([Turn(tone(300, 1.1), "x" + "".join(control))])["input_ids"]
     special = set(lalm.tokenizer.all_special_ids)
     assert sum(int(token) in special for token in loaded) == sum(int(token) in special for token in plain)
 
 
 def test_turns_with_and_without_audio_in_one_batch(lalm: LALM) -> None:
-    turns = [Turn(tone(300), "Hi?"), Turn(text="Hi?")]
+    turns = [Turn(tone(300, 1.1), "Hi?"), Turn(text="Hi?")]
     if not lalm.family.mixed:
         with pytest.raises(ModelError, match="batches of their own"):
             lalm.encode(turns)
