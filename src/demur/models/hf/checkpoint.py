@@ -4,7 +4,8 @@ Weights come from safetensors alone. What the folder's config asks for and what 
 """
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def load_model(folder: Path, family: Family, *, device: str, dtype: str, trust_r
     _check_shards(folder)
     load: Any = getattr(transformers, family.model_class).from_pretrained
     try:
-        with no_progress_bars():
+        with no_progress_bars(), _errors_alone():
             model, info = load(
                 folder,
                 config=_config(folder, family, trust_remote_code=trust_remote_code),
@@ -54,6 +55,7 @@ def load_model(folder: Path, family: Family, *, device: str, dtype: str, trust_r
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # for `_check_keys` to name
             )
         _check_keys(folder, family, info)
         return model.to(_device(device)).eval()
@@ -92,6 +94,20 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
     return processor
 
 
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """No reports of transformers' own: what matters in them ends in an error of ours."""
+    import transformers
+
+    logging: Any = transformers.utils.logging
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
 def _load_ears(kind: str, folder: Path, **kwargs: Any) -> Any:
     """A processor of a class that also sees, with nothing in the place of its eyes, which would want torchvision."""
     import transformers
@@ -100,10 +116,11 @@ def _load_ears(kind: str, folder: Path, **kwargs: Any) -> Any:
 
     whole: Any = getattr(transformers, kind)
     ears: Any = type(kind, (_Ears, whole), {})
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, **kwargs)
-    extractor: Any = transformers.AutoFeatureExtractor.from_pretrained(folder, **kwargs)
+    auto: Any = transformers
+    tokenizer = auto.AutoTokenizer.from_pretrained(folder, **kwargs)
+    extractor = auto.AutoFeatureExtractor.from_pretrained(folder, **kwargs)
     described, _ = whole.get_processor_dict(folder, **kwargs)
-    parts = {
+    parts: dict[str, Any] = {
         "image_processor": BaseImageProcessor,
         "video_processor": BaseVideoProcessor,
         "feature_extractor": lambda: extractor,
@@ -158,9 +175,9 @@ def _check_keys(folder: Path, family: Family, info: dict[str, Any]) -> None:
     """The weights are those of the config, but for parts that the family leaves aside; tied ones count as there."""
     unexpected = [key for key in info["unexpected_keys"] if not key.startswith(family.leaves_aside)]
     for what, keys in (
+        ("has in another shape", [key for key, *_ in info["mismatched_keys"]]),
         ("lacks", info["missing_keys"]),
         ("has, which its config does not know,", unexpected),
-        ("has in another shape", [key for key, *_ in info["mismatched_keys"]]),
     ):
         if keys:
             raise ModelError(f"{folder}: weights and config.json do not match: it {what} {_some(keys)}")

@@ -1,42 +1,23 @@
 """A loaded audio language model, or a text-only one: what responding, capturing and training share."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from demur.audio import Samples
 from demur.errors import InputError, ModelError
 from demur.models import Answer
 from demur.models.hf import checkpoint
 from demur.models.hf.families import Family, find_family
+from demur.models.hf.turns import Turn, fault, kinds_of, name_of, size_of, with_answers
 from demur.models.text_lm import check_transformers, find_folder
 from demur.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MIN_AUDIO_S = 0.1
-"""Shorter clips count as empty: some encoders make no frame of them."""
-_IGNORED = -100
-"""A label that takes no part in the loss."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One user turn, as a model is asked it."""
-
-    audio: Samples | None = None
-    """Mono float32 at the model's `sample_rate`."""
-    text: str = ""
-    """The instruction or the question; "" where the audio says it all."""
-    system: str | None = None
-    """A system prompt in place of the family's default."""
-    answer: str | None = None
-    """The assistant's answer, for teacher forcing; None ends the turn at the generation prompt."""
+__all__ = ["LALM", "Turn", "load_lalm"]
 
 
 class LALM:
@@ -79,14 +60,15 @@ class LALM:
         """
         self._check_kinds(turns)
         for turn in turns:
-            if fault := _fault(turn, self.sample_rate):
-                raise InputError(fault)
+            if wrong := fault(turn, self.sample_rate):
+                raise InputError(wrong)
         batch = self.family.encode(self, [self._conversation(self._cut(turn)) for turn in turns])
         answers = [turn.answer for turn in turns if turn.answer is not None]
         if answers and len(answers) < len(turns):
             raise ModelError("a batch for teacher forcing needs an answer to every turn")
         if answers:
-            batch = self._with_answers(batch, answers)
+            ends = [[*self._tokenize(answer), self.end_of_turn] for answer in answers]
+            batch = with_answers(batch, ends, pad=self.tokenizer.pad_token_id)
         return {name: self._place(value) for name, value in batch.items()}
 
     def generate(self, turns: Sequence[Turn], *, max_new_tokens: int, temperature: float = 0.0) -> list[Answer]:
@@ -100,10 +82,12 @@ class LALM:
         """
         answers: dict[int, Answer] = {}
         for place, turn in enumerate(turns):
-            if fault := self._refusal(turn):
-                answers[place] = Answer(None, error=fault)
-        waiting = sorted((place for place in range(len(turns)) if place not in answers), key=lambda i: _size(turns[i]))
-        for kind in _kinds(waiting, turns, mixed=self.family.mixed):
+            if wrong := self._refusal(turn):
+                answers[place] = Answer(None, error=wrong)
+        waiting = sorted(
+            (place for place in range(len(turns)) if place not in answers), key=lambda i: size_of(turns[i])
+        )
+        for kind in kinds_of(waiting, turns, mixed=self.family.mixed):
             answers |= self._answer_all(kind, turns, max_new_tokens, temperature)
         return [self._say_cut(turns[place], answers[place]) for place in range(len(turns))]
 
@@ -141,7 +125,7 @@ class LALM:
         drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.inference_mode(), torch.random.fork_rng(devices):
-            torch.manual_seed(derive_seed("generate", *map(_name, turns)))
+            torch.manual_seed(derive_seed("generate", *map(name_of, turns)))
             tokens = self.model.generate(**batch, max_new_tokens=max_new_tokens, **drawn)
         return [self._read(row) for row in tokens[:, batch["input_ids"].shape[1] :].tolist()]
 
@@ -162,34 +146,6 @@ class LALM:
         if self.family.audio:
             return messages
         return [{**each, "content": "".join(part["text"] for part in each["content"])} for each in messages]
-
-    def _with_answers(self, batch: "Mapping[str, Tensor]", answers: Sequence[str]) -> "dict[str, Tensor]":
-        """The batch with an answer and the end of its turn after each prompt, padded anew.
-
-        Answers are tokenized apart from the prompts: so the prompt's tokens are those that generation sees.
-        """
-        import torch
-
-        width = batch["input_ids"].shape[1]
-        ends = [[*self._tokenize(answer), self.end_of_turn] for answer in answers]
-        rows: list[dict[str, Tensor]] = []
-        for number, end in enumerate(ends):
-            start = width - int(batch["attention_mask"][number].sum())
-            tail = torch.tensor(end)
-            fill = {"input_ids": tail, "attention_mask": torch.ones_like(tail)}
-            row = {
-                name: torch.cat([value[number, start:], fill.get(name, torch.zeros_like(tail))])
-                for name, value in batch.items()
-                if value.shape == batch["input_ids"].shape
-            }
-            row["labels"] = torch.cat([torch.full((width - start,), _IGNORED), tail])
-            rows.append(row)
-        pads = {"input_ids": self.tokenizer.pad_token_id, "labels": _IGNORED}
-        longest = max(len(row["labels"]) for row in rows)
-        padded = {
-            name: torch.stack([_pad_left(row[name], longest, pads.get(name, 0)) for row in rows]) for name in rows[0]
-        }
-        return {**batch, **padded}
 
     def _tokenize(self, text: str) -> list[int]:
         tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -246,7 +202,7 @@ class LALM:
         """Why a turn cannot be asked at all."""
         if turn.audio is not None and not self.family.audio:
             return "a text model cannot hear"
-        return _fault(turn, self.sample_rate)
+        return fault(turn, self.sample_rate)
 
     def _check_kinds(self, turns: Sequence[Turn]) -> None:
         kinds = {turn.audio is not None for turn in turns}
@@ -285,39 +241,6 @@ def load_lalm(
 
         attach(lalm, adapter)
     return lalm
-
-
-def _fault(turn: Turn, rate: int) -> str | None:
-    if turn.audio is None:
-        return None if turn.text else "the turn has neither audio nor text"
-    if len(turn.audio) < MIN_AUDIO_S * rate:
-        return f"the audio is empty ({len(turn.audio) / rate:.3f} s)"
-    return None if np.isfinite(turn.audio).all() else "the audio holds values that are not numbers"
-
-
-def _size(turn: Turn) -> tuple[int, int]:
-    return 0 if turn.audio is None else len(turn.audio), len(turn.text)
-
-
-def _kinds(places: Sequence[int], turns: Sequence[Turn], *, mixed: bool) -> Iterator[list[int]]:
-    """What may be asked together."""
-    if mixed:
-        yield list(places)
-        return
-    for heard in (False, True):
-        yield [place for place in places if (turns[place].audio is not None) is heard]
-
-
-def _name(turn: Turn) -> str:
-    """Tells one turn from another, for the seed of a draw."""
-    sound = "" if turn.audio is None else turn.audio.tobytes().hex()
-    return "\x1e".join((turn.system or "", turn.text, sound))
-
-
-def _pad_left(row: "Tensor", length: int, fill: int) -> "Tensor":
-    from torch.nn.functional import pad
-
-    return pad(row, (length - len(row), 0), value=fill)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
