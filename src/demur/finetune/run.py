@@ -1,0 +1,213 @@
+"""One fine-tuning run: a method, a corpus, a model, and the folder that holds what came of it.
+
+plan.json                 what the run is; written first, compared when it goes on
+log.jsonl                 a line for each step and each validated candidate
+validation.jsonl          every validation answer and its outcome
+adapter_*, adapter.json   the adapter: PEFT's files, or demur's small ones
+representations.safetensors   `before` and `after` [N, d] of all questions, with their ids and labels
+plots/                    pictures
+checkpoints/              while training; kept afterwards with --keep-checkpoints
+run.json                  how it was made and what was chosen; written last
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from demur import plugins
+from demur.assets import cache_dir
+from demur.console import say
+from demur.corpus import Corpus
+from demur.errors import InputError, MissingDependency, UsageError
+from demur.files import folder_lock, read_json, write_atomic, write_json
+from demur.finetune.data import Split, check_held_out, load_split
+from demur.finetune.methods import Job, Method, Tuned
+from demur.finetune.options import Options
+from demur.finetune.processes import first_alone, rank
+from demur.nouns import Modality, Outcome
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from demur.models.hf.lalm import LALM
+
+PLAN, RUN, REPRESENTATIONS = "plan.json", "run.json", "representations.safetensors"
+_PACKAGES = ("demur", "torch", "transformers", "peft", "accelerate", "numpy")
+
+
+def finetune(
+    method: str,
+    options: Options | Mapping[str, Any] | None,
+    corpus: Corpus,
+    lalm: "LALM",
+    out: Path,
+    outcome: Callable[[str], Outcome],
+    *,
+    seed: int = 0,
+    base: str = "",
+    held_out: Sequence[Corpus] = (),
+    allow_overlap: bool = False,
+    overwrite: bool = False,
+    captures: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Tune a model on the pairs of a corpus, or go on where an earlier call stopped; what `run.json` holds.
+
+    `lalm` is left as it was found. `outcome` judges validation answers. `base` is the SPEC of the model, for the
+    record; `held_out` are corpora for tests, which may share no prompt with what is tuned on; `captures` is where
+    representations are kept for later runs (default: demur's cache).
+
+    Raises:
+        InputError: the corpus, the model or the folder cannot be used for this.
+        UsageError: an option has a value that the method does not take.
+    """
+    _check_packages()
+    tuner: Method = plugins.find(plugins.METHODS, method)()
+    chosen = check_options(method, tuner.Options, options)
+    _check_modalities(lalm, chosen)
+    split = load_split(
+        corpus,
+        audio=lalm.family.audio,
+        seed=seed,
+        validation=chosen.validation,
+        plain_benign=chosen.plain_benign,
+        allow_overlap=allow_overlap,
+    )
+    check_held_out(split, held_out, allow_overlap=allow_overlap)
+    job = Job(lalm, split, out, outcome, chosen, seed, captures or cache_dir() / "captures", quiet)
+    plan = {
+        "method": method,
+        "options": chosen.model_dump(mode="json"),
+        "seed": seed,
+        "corpus": corpus.sha256,
+        "base_sha256": job.model_sha256,
+    }
+    with folder_lock(out) if rank() == 0 else nullcontext():
+        with first_alone():
+            finished = _open(out, plan, overwrite=overwrite)
+        if finished:
+            say(f"{out}: finished already; nothing to do", quiet=quiet)
+            return finished
+        return _finish(job, tuner.tune(job), {**plan, "base": base})
+
+
+def check_options(method: str, expected: type[Options], given: Options | Mapping[str, Any] | None) -> Options:
+    """The options of a method, from its own class or from names and values; what is None counts as not given.
+
+    Raises:
+        UsageError: the method does not take one, or not this value.
+    """
+    if isinstance(given, expected):
+        return given
+    values = given.model_dump() if isinstance(given, Options) else dict(given or {})
+    try:
+        return expected(**{name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
+        if first["type"] == "extra_forbidden":
+            known = ", ".join("--" + name.replace("_", "-") for name in expected.model_fields)
+            raise UsageError(f"the method {method!r} takes no {flag}; it takes: {known}") from None
+        raise UsageError(f"{flag} {first['input']!r}: {first['msg']}") from None
+
+
+def _open(out: Path, plan: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
+    """The record of the run if it is finished; else the folder is ready for it, or to go on with it."""
+    if (out / PLAN).is_file():
+        known = read_json(out / PLAN)
+        if known == plan and not overwrite:
+            return dict(read_json(out / RUN)) if (out / RUN).is_file() else None
+        if not overwrite:
+            differs = next((name for name in plan if known.get(name) != plan[name]), PLAN)
+            raise InputError(
+                f"{out}: holds another run (its {differs} differs); take another --out, or replace it with --overwrite"
+            )
+        _clear(out)
+    elif any(path.name != ".lock" for path in out.iterdir()):
+        raise InputError(f"{out}: not empty, and no run of demur finetune; take another --out")
+    write_json(out / PLAN, plan)
+    return None
+
+
+def _clear(out: Path) -> None:
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
+
+
+def _finish(job: Job, tuned: Tuned, record: Mapping[str, Any]) -> dict[str, Any]:
+    from demur.finetune.plots import draw
+
+    questions = [*job.split.train, *job.split.validation]
+    before = {part: job.capture(list(getattr(job.split, part))) for part in ("train", "validation")}
+    rows = job.log.rows("validation")
+    full = {
+        **record,
+        **tuned.facts,
+        "rule": "highest refusal - over_rejection on the validation questions; the earlier of equals",
+        "chosen": dict(tuned.chosen),
+        "base_validation": rows[0],
+        "questions": {part: _counts(job.split, part) for part in ("train", "validation")},
+        "training_prompts": job.split.prompt_ids,
+        "versions": _versions(),
+    }
+    if rank() == 0:
+        import torch
+
+        states = {"before": torch.cat([before["train"], before["validation"]]), "after": tuned.after}
+        _write_states(job.out / REPRESENTATIONS, states, [(each.id, str(each.label)) for each in questions])
+        draw(job.out)
+        if not getattr(job.options, "keep_checkpoints", False):
+            shutil.rmtree(job.out / "checkpoints", ignore_errors=True)
+        write_json(job.out / RUN, full)
+    _say_chosen(job, full)
+    return full
+
+
+def _say_chosen(job: Job, record: Mapping[str, Any]) -> None:
+    best, base = record["chosen"], record["base_validation"]
+    worse = "; WORSE than the base model by this rule" if best["score"] < base["score"] else ""
+    say(
+        f"best: {best['candidate']}; on {len(list(job.split.validation))} validation questions refusal "
+        f"{base['refusal']:.0%} -> {best['refusal']:.0%}, over-rejection {base['over_rejection']:.0%} -> "
+        f"{best['over_rejection']:.0%}{worse}",
+        quiet=job.quiet or rank() > 0,
+    )
+
+
+def _write_states(path: Path, states: "dict[str, Tensor]", rows: Sequence[tuple[str, str]]) -> None:
+    import json
+
+    from safetensors.torch import save
+
+    metadata = {"ids": json.dumps([each for each, _ in rows]), "labels": json.dumps([each for _, each in rows])}
+    write_atomic(path, save(states, metadata=metadata))
+
+
+def _counts(split: Split, part: str) -> dict[str, int]:
+    questions = getattr(split, part)
+    return {name: len(getattr(questions, name)) for name in ("harmful", "twins", "plain")}
+
+
+def _check_modalities(lalm: "LALM", options: Options) -> None:
+    if not lalm.family.audio and Modality.AUDIO_ONLY in options.validation_modalities:
+        raise InputError("a text model cannot hear: leave audio_only out of --validation-modalities")
+
+
+def _check_packages() -> None:
+    for package in ("torch", "transformers", "peft", "accelerate", "matplotlib"):
+        try:
+            version(package)
+        except PackageNotFoundError:
+            raise MissingDependency(package, extra="finetune") from None
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in _PACKAGES}
