@@ -24,9 +24,10 @@ _FUSED = {
 
 
 def base(model: "nn.Module") -> Any:
-    """The transformers model inside PEFT's wrapper, or the model itself."""
-    inner = getattr(model, "get_base_model", None)
-    return model if inner is None else inner()
+    """The transformers model inside the wrappers of several processes and of PEFT, or the model itself."""
+    one = getattr(model, "module", model)
+    inner = getattr(one, "get_base_model", None)
+    return one if inner is None else inner()
 
 
 def decoder(model: "nn.Module") -> "nn.Module":

@@ -44,6 +44,7 @@ def load_model(folder: Path, family: Family, *, device: str, dtype: str, trust_r
     import transformers
 
     _check_shards(folder)
+    place = _device(device)
     load: Any = getattr(transformers, family.model_class).from_pretrained
     try:
         with no_progress_bars(), _errors_alone():
@@ -58,7 +59,7 @@ def load_model(folder: Path, family: Family, *, device: str, dtype: str, trust_r
                 ignore_mismatched_sizes=True,  # for `_check_keys` to name
             )
         _check_keys(folder, family, info)
-        return model.to(_device(device)).eval()
+        return model.to(place).eval()
     except safetensors.SafetensorError as error:
         raise ModelError(f"{folder}: damaged weights ({error}); fetch it again") from None
     except (OSError, ValueError, RuntimeError, AttributeError, ImportError) as error:
@@ -191,7 +192,12 @@ def _some(keys: Iterable[str]) -> str:
 def _device(name: str) -> str:
     import torch
 
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"--device {name}: there is none such here ({_line(error)})") from None
+    return chosen
 
 
 def _line(error: Exception) -> str:

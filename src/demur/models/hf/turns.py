@@ -12,7 +12,7 @@ from demur.audio import Samples
 if TYPE_CHECKING:
     from torch import Tensor
 
-MIN_AUDIO_S = 0.1
+MIN_AUDIO_S = 0.05
 """Shorter clips count as empty: some encoders make no frame of them."""
 _IGNORED = -100
 """A label that takes no part in the loss."""
