@@ -22,6 +22,7 @@ print(row["label"], "|", row["prompt"], "|", samples.shape, "samples at", rate, 
 def make_app() -> typer.Typer:
     """The whole command; the faces are imported here and not at the top, so that demur's core needs none of them."""
     from builders import tts_synth
+    from demur.finetune import __main__ as finetune
     from evaluators import calibrate, leaderboard, respond, score
 
     app = typer.Typer(
@@ -36,6 +37,7 @@ def make_app() -> typer.Typer:
     app.command("score", epilog=score.EXAMPLES)(score.main)
     app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.main)
     app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.main)
+    app.add_typer(finetune.make_app(), name="finetune")
     app.command("demo")(demo)
     return app
 

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demur.console import progress
-from demur.errors import ModelError
+from demur.errors import InputError, ModelError
 from demur.files import sha256_json, write_atomic
 from demur.finetune.data import Question
 from demur.finetune.processes import first_alone
 from demur.finetune.turns import instructed
 from demur.models.hf import layers
 from demur.models.hf.anatomy import last_states
+from demur.models.hf.turns import Turn
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from demur.models.hf.lalm import LALM, Turn
+    from demur.models.hf.lalm import LALM
 
 _FORMAT = 1
 """Raised whenever the same key would give other states."""
@@ -31,7 +32,7 @@ _FORMAT = 1
 def represent(
     lalm: "LALM",
     questions: Sequence[Question],
-    ask: Callable[[Question], "Turn"],
+    ask: Callable[[Question], Turn],
     *,
     batch_size: int,
     layer: int | None = None,
@@ -51,7 +52,7 @@ def represent(
     with torch.inference_mode(), progress(total=len(order), what=what, unit="question", quiet=quiet) as bar:
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
-            batch = lalm.encode([ask(questions[place]) for place in places])
+            batch = _encode(lalm, [questions[place] for place in places], ask)
             found = _states(lalm.model, batch, layer).float().cpu()
             for place, row in zip(places, found, strict=True):
                 states[place] = row
@@ -122,6 +123,14 @@ def _bytes(tensor: "Tensor") -> Any:
     import torch
 
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _encode(lalm: "LALM", questions: Sequence[Question], ask: Callable[[Question], Turn]) -> Any:
+    try:
+        return lalm.encode([ask(question) for question in questions])
+    except InputError as error:
+        names = ", ".join(question.id for question in questions)
+        raise InputError(f"one of {names}: {error}; build the corpus again, or take it out") from None
 
 
 def _states(model: "nn.Module", batch: Any, layer: int | None) -> "Tensor":

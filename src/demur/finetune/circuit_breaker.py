@@ -26,12 +26,11 @@ from demur.finetune.train import train
 from demur.finetune.turns import instructed
 from demur.finetune.wordings import POOL, pick
 from demur.models.hf import layers
+from demur.models.hf.turns import Turn
 from demur.nouns import Label
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from demur.models.hf.lalm import Turn
 
 
 class CircuitBreakerOptions(TrainOptions):
@@ -65,7 +64,7 @@ class Breaking(Objective):
         self.questions = [question for question in job.split.train if question.id in answers]
         self.layers = sorted({layers.at_height(job.lalm.model, height) for height in job.options.heights})
 
-    def turn(self, question: Question, epoch: int) -> "Turn":
+    def turn(self, question: Question, epoch: int) -> Turn:
         instruction = pick(POOL, "instruction", self.job.seed, epoch, question.id)
         return instructed(self.job.lalm, question, instruction, answer=self.answers[question.id].text)
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from demur.finetune.data import Question
 from demur.finetune.validate import ByLabel
+from demur.models.hf.turns import Turn
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from demur.models.hf.lalm import Turn
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Objective(Protocol):
 
     questions: Sequence[Question]
 
-    def turn(self, question: Question, epoch: int) -> "Turn":
+    def turn(self, question: Question, epoch: int) -> Turn:
         """The training input of a question in an epoch."""
         ...
 

@@ -32,12 +32,11 @@ from demur.finetune.turns import instructed
 from demur.finetune.validate import ByLabel
 from demur.finetune.wordings import POOL, REFUSING, pick
 from demur.models.hf.anatomy import head_weight, last_states
+from demur.models.hf.turns import Turn
 from demur.nouns import Label
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from demur.models.hf.lalm import Turn
 
 
 class RRSOptions(TrainOptions):
@@ -108,7 +107,7 @@ class Reshaping(Objective):
             return arithmetic.targets(states, self.shift, self.options.scale)
         return arithmetic.targets(states, self.shift, -self.options.scale if self.options.benign == "away" else 0.0)
 
-    def turn(self, question: Question, epoch: int) -> "Turn":
+    def turn(self, question: Question, epoch: int) -> Turn:
         instruction = pick(POOL, "instruction", self.job.seed, epoch, question.id)
         return instructed(self.job.lalm, question, instruction)
 

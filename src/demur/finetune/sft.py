@@ -19,11 +19,10 @@ from demur.finetune.own_answers import Given, own_answers
 from demur.finetune.train import train
 from demur.finetune.turns import instructed
 from demur.finetune.wordings import POOL, REFUSALS, pick
+from demur.models.hf.turns import Turn
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from demur.models.hf.lalm import Turn
 
 
 class SFTOptions(TrainOptions):
@@ -52,7 +51,7 @@ class Teaching(Objective):
         self.job, self.answers = job, answers
         self.questions = [question for question in job.split.train if question.id in answers]
 
-    def turn(self, question: Question, epoch: int) -> "Turn":
+    def turn(self, question: Question, epoch: int) -> Turn:
         instruction = pick(POOL, "instruction", self.job.seed, epoch, question.id)
         return instructed(self.job.lalm, question, instruction, answer=self.answers[question.id].text)
 
