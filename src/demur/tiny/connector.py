@@ -1,0 +1,219 @@
+"""Teaching SmolLM2 to hear: the connector, and the encoder below it, learn to say in sound what a text would say.
+
+Two stages, the language model frozen in both:
+
+1. `spell`: connectionist temporal classification against the language model's own token embeddings E: the logit of
+   token v at a state z is z . E_v, and of "nothing here" z . b + c with b and c learnt. A state learns to look like the
+   embedding of the token that is being said, without a pass through the language model.
+2. `answer`: the language model reads the sound and must say what it says to the text: Kullback-Leibler divergence from
+   its own distribution over the answer's tokens (Hinton, Vinyals and Dean 2015, temperature 1), cross-entropy where the
+   answer is the sentence itself, and a tenth of stage 1's loss.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from demur.seeds import derive_seed
+from demur.tiny.language import ASSISTANT, END_OF_TURN, USER
+from demur.tiny.model import window
+from demur.tiny.speech import Mel
+from demur.tiny.texts import ANSWER_TOKENS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NEGATIVES = 3_000
+"""Tokens that a batch's own are told from, drawn among those of the training sentences."""
+SPELL_WEIGHT = 0.1
+"""Of stage 1's loss in stage 2."""
+BUCKET = 32
+"""Batches whose clips are sorted by length together, so that a batch holds clips of about one length."""
+SLACK = 2
+"""Mel frames that a clip has beyond its sound, see `speech.to_mel`."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One clip and what goes with it, as token ids."""
+
+    mel: Mel
+    said: tuple[int, ...]
+    instruction: tuple[int, ...]
+    """What stands after the sound, with the line break before it; empty without one."""
+    answer: tuple[int, ...]
+    exact: bool
+    """Whether the answer is wanted word for word, as where the sentence is repeated."""
+
+
+def examples(lessons: Sequence[Mapping[str, Any]], clips: Sequence[Mel], tokenizer: Any) -> list[Example]:
+    """Lessons and their clips, in order."""
+
+    def ids(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    found = []
+    for lesson, mel in zip(lessons, clips, strict=True):
+        answer = ids(lesson["answer"])
+        ended = (END_OF_TURN,) if len(answer) < ANSWER_TOKENS or lesson["answer"] == lesson["text"] else ()
+        instruction = ids("\n" + lesson["instruction"]) if lesson["instruction"] else ()
+        found.append(Example(mel, ids(lesson["text"]), instruction, answer + ended, lesson["answer"] == lesson["text"]))
+    return found
+
+
+def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
+    """Places of examples, batch after batch without end: each epoch in a new order, clips of like length together."""
+    epoch = 0
+    while True:
+        draw = np.random.default_rng(derive_seed("batches", seed, epoch))
+        order = draw.permutation(len(lengths))
+        whole = []
+        for start in range(0, len(order), size * BUCKET):
+            chunk = sorted(order[start : start + size * BUCKET], key=lambda place: lengths[place])
+            whole += [chunk[n : n + size] for n in range(0, len(chunk) - size + 1, size)]
+        for n in draw.permutation(len(whole)):
+            yield [int(place) for place in whole[n]]
+        epoch += 1
+
+
+def hear(model: Any, mels: Sequence[Mel], draw: np.random.Generator | None = None) -> "list[Tensor]":
+    """States of each clip in the language model's space, [T/4, 576]; with `draw`, some of the sound is masked."""
+    import torch
+
+    device = model.device
+    frames = max(len(mel) for mel in mels)
+    frames += frames % 2
+    features = torch.stack([torch.from_numpy(_padded(mel, frames, draw)) for mel in mels]).to(device)
+    sounding = torch.tensor([len(mel) - SLACK for mel in mels], device=device)
+    mask = (torch.arange(frames, device=device) < sounding[:, None]).long()
+    with window(model.model.audio_tower, frames), torch.autocast(device.type, torch.bfloat16):
+        states = model.get_audio_features(features.transpose(1, 2), mask).pooler_output
+    counts = [states_of(len(mel) - SLACK) for mel in mels]
+    return list(states.float().split(counts))
+
+
+def states_of(frames: int) -> int:
+    """How many states the encoder makes of so many mel frames."""
+    return ((frames - 1) // 2 + 1 - 2) // 2 + 1
+
+
+def _padded(mel: Mel, frames: int, draw: np.random.Generator | None) -> Any:
+    """With the clip's own silence up to `frames`; with `draw`, masks in time and frequency (SpecAugment)."""
+    silence = float(mel.min())
+    padded = np.full((frames, mel.shape[1]), silence, np.float32)
+    padded[: len(mel)] = mel
+    if draw is not None:
+        for _ in range(2):
+            width = int(draw.integers(0, max(2, min(25, len(mel) // 12))))
+            start = int(draw.integers(0, len(mel) - width))
+            padded[start : start + width] = silence
+        width, low = int(draw.integers(0, 12)), int(draw.integers(0, 68))
+        padded[:, low : low + width] = silence
+    return padded
+
+
+class Spelling:
+    """Stage 1's loss; `blank` ([577]: b and c) and `scale` are trained beside the model, and not kept."""
+
+    def __init__(self, embedding: "Tensor", vocabulary: Sequence[int], device: Any) -> None:
+        import torch
+
+        self.embedding, self.vocabulary = embedding, np.asarray(sorted(vocabulary))
+        self.blank = torch.zeros(embedding.shape[1] + 1, device=device, requires_grad=True)
+
+    def __call__(
+        self, states: "Sequence[Tensor]", said: Sequence[Sequence[int]], draw: np.random.Generator
+    ) -> "Tensor":
+        """Per token said, averaged over the batch."""
+        import torch
+        from torch.nn import functional
+
+        tokens = np.union1d(
+            draw.choice(self.vocabulary, min(NEGATIVES, len(self.vocabulary)), replace=False), np.concatenate(said)
+        )
+        logits = self._logits(torch.nn.utils.rnn.pad_sequence(list(states)), tokens)
+        targets = torch.from_numpy(np.concatenate([np.searchsorted(tokens, one) + 1 for one in said])).to(logits.device)
+        return functional.ctc_loss(
+            logits.log_softmax(-1),
+            targets,
+            torch.tensor([len(one) for one in states]),
+            torch.tensor([len(one) for one in said]),
+            zero_infinity=True,
+        )
+
+    def _logits(self, states: "Tensor", tokens: Any) -> "Tensor":
+        import torch
+
+        rows = self.embedding[torch.from_numpy(tokens).to(self.embedding.device)]
+        with torch.autocast(states.device.type, torch.bfloat16):
+            spoken = states @ rows.T
+        nothing = states @ self.blank[:-1] + self.blank[-1]
+        return torch.cat([nothing[..., None], spoken.float()], dim=-1)
+
+    def read(self, states: "Tensor") -> list[int]:
+        """The likeliest token at each state of one clip, repeats and blanks left out: what the states spell."""
+        import torch
+
+        with torch.no_grad():
+            best = self._logits(states, self.vocabulary).argmax(-1).tolist()
+        return [int(self.vocabulary[one - 1]) for n, one in enumerate(best) if one and (n == 0 or one != best[n - 1])]
+
+
+class Reader:
+    """The language model inside the model (bfloat16), reading turns with the sound or with the text in its place."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model
+        self.before = tuple(tokenizer(USER, add_special_tokens=False)["input_ids"])
+        self.after = tuple(tokenizer(ASSISTANT, add_special_tokens=False)["input_ids"])
+
+    def logits(self, batch: "Sequence[Example]", states: "Sequence[Tensor] | None" = None) -> "Tensor":
+        """At each place that predicts a token of an answer, example after example, [sum of tokens, V], float32."""
+        import torch
+
+        turns = [self._embed(one, states[n] if states else None) for n, one in enumerate(batch)]
+        lengths = torch.tensor([len(turn) for turn in turns])
+        embeds = torch.nn.utils.rnn.pad_sequence(turns, batch_first=True)
+        mask = (torch.arange(embeds.shape[1]) < lengths[:, None]).long().to(embeds.device)
+        hidden = self.model.model.language_model(
+            inputs_embeds=embeds, attention_mask=mask, use_cache=False
+        ).last_hidden_state
+        places = [
+            hidden[n, len(turn) - len(one.answer) - 1 : len(turn) - 1]
+            for n, (turn, one) in enumerate(zip(turns, batch, strict=True))
+        ]
+        logits: Tensor = self.model.lm_head(torch.cat(places)).float()
+        return logits
+
+    def _embed(self, one: Example, state: "Tensor | None") -> "Tensor":
+        import torch
+
+        table = self.model.get_input_embeddings().weight
+        said = one.said if state is None else ()
+        ids = torch.tensor([*self.before, *said, *one.instruction, *self.after, *one.answer])
+        rows: Tensor = table[ids.to(table.device)]
+        if state is None:
+            return rows
+        cut = len(self.before)
+        return torch.cat([rows[:cut], state.to(rows.dtype), rows[cut:]])
+
+
+def lesson_loss(
+    student: "Tensor", batch: Sequence[Example], teach: "Callable[[Sequence[Example]], Tensor]"
+) -> "Tensor":
+    """Per token of the answers: cross-entropy where they are exact, else divergence from the teacher."""
+    import torch
+    from torch.nn import functional
+
+    repeats = torch.tensor([one.exact for one in batch for _ in one.answer], device=student.device)
+    loss = student.new_zeros(())
+    if targets := [token for one in batch if one.exact for token in one.answer]:
+        wanted = torch.tensor(targets, device=student.device)
+        loss = loss + functional.cross_entropy(student[repeats], wanted, reduction="sum")
+    if others := [one for one in batch if not one.exact]:
+        with torch.no_grad():
+            teacher = teach(others).log_softmax(-1)
+        loss = loss + functional.kl_div(student[~repeats].log_softmax(-1), teacher, reduction="sum", log_target=True)
+    return loss / len(repeats)

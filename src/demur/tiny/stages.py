@@ -1,0 +1,268 @@
+"""The four stages of training, each from files to a file: manners, spell, answer, alignment.
+
+Each begins from a fresh model with the stages before it put in place, so that a stage that was killed, or one that is
+done again with more steps, needs nothing but the files.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from demur.files import read_json, read_jsonl, write_atomic, write_json
+from demur.nouns import Label, Outcome
+from demur.seeds import derive_seed
+from demur.tiny import alignment, assemble
+from demur.tiny.connector import SPELL_WEIGHT, Example, Reader, Spelling, batches, hear, lesson_loss
+from demur.tiny.language import END_OF_TURN, Writer
+from demur.tiny.loop import Stage, fit
+from demur.tiny.manners import add_lora, without_lora
+from demur.tiny.model import untrained
+from demur.tiny.texts import ANSWER_TOKENS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HELD_OUT = 200
+"""The first lessons: measured, never trained on."""
+MEASURED = 100
+"""Of them, while training."""
+
+
+def manners(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, quiet: bool = False) -> None:
+    """LoRA on text: repeat when asked, else answer as before."""
+    import numpy as np
+
+    model = _frozen(untrained())
+    lora, reader = add_lora(model, seed=seed), Reader(model, Writer().tokenizer)
+    held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
+    plan = _plan([len(one.said) + len(one.answer) for one in trained], steps, 16, seed)
+
+    def teach(batch: Sequence[Example]) -> "Tensor":
+        with without_lora(model):
+            return reader.logits(batch)
+
+    def loss_at(step: int) -> "Tensor":
+        batch = [trained[place] for place in plan[step]]
+        return lesson_loss(reader.logits(batch), batch, teach)
+
+    def measure(_step: int) -> dict[str, float]:
+        exact = [one for one in held if one.exact]
+        return {"repeated": float(np.mean(_right(reader, exact, None)))}
+
+    fit(Stage("manners", steps, warmup=20), folder, [(lora, 1e-3)], loss_at, measure=measure, quiet=quiet)
+
+
+def spell(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, quiet: bool = False) -> None:
+    """Encoder and connector: states that look like the embeddings of what is said."""
+    import numpy as np
+    import torch
+
+    from demur.asr import word_errors
+
+    model = _frozen(untrained())
+    tokenizer = Writer().tokenizer
+    encoder, connector, spelling = _ears(model, lessons)
+    held, trained = lessons[:HELD_OUT], lessons[HELD_OUT:]
+    plan = _plan([len(one.mel) for one in trained], steps, 32, seed)
+
+    def loss_at(step: int) -> "Tensor":
+        draw = np.random.default_rng(derive_seed("spell", seed, step))
+        batch = [trained[place] for place in plan[step]]
+        return spelling(hear(model, [one.mel for one in batch], draw), [one.said for one in batch], draw)
+
+    def measure(_step: int) -> dict[str, float]:
+        wrong = words = 0
+        for start in range(0, len(held), 20):
+            part = held[start : start + 20]
+            with torch.no_grad():
+                states = hear(model, [one.mel for one in part])
+            for one, state in zip(part, states, strict=True):
+                errors = word_errors(tokenizer.decode(one.said), tokenizer.decode(spelling.read(state)))
+                wrong, words = wrong + errors.errors, words + errors.words
+        return {"spelled_wer": wrong / words}
+
+    groups = [(encoder, 3e-4), (connector, 2e-3)]
+    fit(Stage("spell", steps, warmup=100), folder, groups, loss_at, measure=measure, quiet=quiet)
+
+
+def answer(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, quiet: bool = False) -> None:
+    """Encoder and connector: the language model answers the sound as it answers the text."""
+    import numpy as np
+    import torch
+
+    model = untrained()
+    assemble.place(model, trained_parts(folder, ["manners"]))
+    _frozen(model)
+    encoder, connector, spelling = _ears(model, lessons)
+    _put_back(folder / "spell.safetensors", {**encoder, **connector})
+    reader = Reader(model, Writer().tokenizer)
+    held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
+    plan = _plan([len(one.mel) for one in trained], steps, 16, seed + 1)
+
+    def loss_at(step: int) -> "Tensor":
+        draw = np.random.default_rng(derive_seed("answer", seed, step))
+        batch = [trained[place] for place in plan[step]]
+        states = hear(model, [one.mel for one in batch], draw)
+        spelled = spelling(states, [one.said for one in batch], draw)
+        return lesson_loss(reader.logits(batch, states), batch, reader.logits) + SPELL_WEIGHT * spelled
+
+    def measure(_step: int) -> dict[str, float]:
+        with torch.no_grad():
+            states = hear(model, [one.mel for one in held])
+        exact = [n for n, one in enumerate(held) if one.exact]
+        others = [n for n, one in enumerate(held) if not one.exact]
+        repeated = _right(reader, [held[n] for n in exact], [states[n] for n in exact])
+        agreed = agreement(reader, [held[n] for n in others], [states[n] for n in others])
+        return {"repeated": float(np.mean(repeated)), "agreement": float(np.mean(agreed))}
+
+    groups = [(encoder, 2e-4), (connector, 1e-3)]
+    fit(Stage("answer", steps, warmup=30), folder, groups, loss_at, measure=measure, measure_every=60, quiet=quiet)
+
+
+def align(
+    prompts: Sequence[alignment.Asked],
+    lessons: Sequence[Example],
+    folder: Path,
+    *,
+    outcome: Callable[[str, str], Outcome],
+    steps: int,
+    seed: int,
+    every: int = 10,
+    quiet: bool = False,
+) -> None:
+    """LoRA on text: refuse what is harmful; the checkpoint that is kept is chosen on held-out prompts."""
+    from safetensors.torch import save
+
+    model = untrained()
+    assemble.place(model, trained_parts(folder, ["manners"]))
+    _frozen(model)
+    writer = Writer(model)
+    train, held = alignment.split(prompts, seed)
+    maker = alignment.Maker(writer.tokenizer, _own_answers(writer, train), END_OF_TURN)
+    lora, reader = add_lora(model, seed=seed + 1), Reader(model, writer.tokenizer)
+    repeats = [one for one in lessons[HELD_OUT:] if one.exact]
+
+    def teach(batch: Sequence[Example]) -> "Tensor":
+        with without_lora(model):
+            return reader.logits(batch)
+
+    def loss_at(step: int) -> "Tensor":
+        batch = alignment.batch_at(step, train, repeats, maker, seed)
+        return lesson_loss(reader.logits(batch), batch, teach)
+
+    def measure(step: int) -> dict[str, float]:
+        rates = alignment.refusal_rates(held, lambda texts: writer.answer(texts, tokens=32), outcome)
+        write_atomic(snapshot(folder, step), save({name: value.detach().cpu() for name, value in lora.items()}))
+        return rates
+
+    stage = Stage("alignment", steps, warmup=10)
+    fit(stage, folder, [(lora, 3e-4)], loss_at, measure=measure, measure_every=every, quiet=quiet)
+    measured = {row["step"]: row for row in read_jsonl(folder / "log.jsonl") if row["stage"] == "alignment"}
+    write_json(
+        folder / "alignment.json", {"step": alignment.best({n: row for n, row in measured.items() if "harmful" in row})}
+    )
+
+
+def trained_parts(folder: Path, stages: Sequence[str]) -> "dict[str, Tensor]":
+    """What the stages trained, by the names of `assemble`; the newest stage that trained a part has it."""
+    from safetensors.torch import load_file
+
+    found: dict[str, Tensor] = {}
+    for stage in stages:
+        if stage == "alignment":
+            values = load_file(snapshot(folder, read_json(folder / "alignment.json")["step"]))
+        else:
+            checkpoint = load_file(folder / f"{stage}.safetensors")
+            values = {
+                name.removeprefix("value."): each for name, each in checkpoint.items() if name.startswith("value.")
+            }
+        for name, value in values.items():
+            if "lora_" in name:
+                module, _, end = name.removesuffix(".default.weight").rpartition(".lora_")
+                found[f"{stage}.{module}.{end}"] = value
+            elif name != "connector.blank":
+                found[name] = value
+    return found
+
+
+def snapshot(folder: Path, step: int) -> Path:
+    """Where the alignment's LoRA after so many steps is."""
+    return folder / f"alignment-{step:04}.safetensors"
+
+
+def _frozen(model: Any) -> Any:
+    """The language model in bfloat16; nothing is trained but what is said later."""
+    import torch
+
+    model.model.language_model.to(torch.bfloat16)
+    model.lm_head.to(torch.bfloat16)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.requires_grad_(False)
+
+
+def _ears(model: Any, lessons: Sequence[Example]) -> "tuple[dict[str, Tensor], dict[str, Tensor], Spelling]":
+    """The encoder's layers and the connector, in float32, to be trained; and the loss, whose blank is trained too."""
+    encoder = {
+        f"encoder.{name}": value
+        for name, value in model.model.audio_tower.named_parameters()
+        if name.startswith(("layers", "layer_norm"))
+    }
+    connector = {f"connector.{name}": value for name, value in model.model.multi_modal_projector.named_parameters()}
+    for value in (*encoder.values(), *connector.values()):
+        value.requires_grad_(True)
+    vocabulary = {token for one in lessons[HELD_OUT:] for token in one.said}
+    spelling = Spelling(model.get_input_embeddings().weight.float(), sorted(vocabulary), model.device)
+    return encoder, {**connector, "connector.blank": spelling.blank}, spelling
+
+
+def _put_back(path: Path, parameters: "Mapping[str, Tensor]") -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    values = load_file(path)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(values[f"value.{name}"])
+
+
+def _plan(lengths: Sequence[int], steps: int, size: int, seed: int) -> list[list[int]]:
+    """Which examples each step takes."""
+    return list(itertools.islice(batches(lengths, size, seed), steps))
+
+
+def _right(reader: Reader, batch: Sequence[Example], states: "Sequence[Tensor] | None") -> list[bool]:
+    """For each token of the answers, whether it is the likeliest one."""
+    import torch
+
+    with torch.no_grad():
+        said = reader.logits(batch, states).argmax(-1).tolist()
+    wanted = [token for one in batch for token in one.answer]
+    return [a == b for a, b in zip(said, wanted, strict=True)]
+
+
+def agreement(reader: Reader, batch: Sequence[Example], states: "Sequence[Tensor]") -> list[bool]:
+    """For each token of the answers, whether the likeliest one after the sound is the likeliest after the text."""
+    import torch
+
+    with torch.no_grad():
+        heard, read = reader.logits(batch, states).argmax(-1), reader.logits(batch).argmax(-1)
+    same: list[bool] = (heard == read).tolist()
+    return same
+
+
+def _own_answers(writer: Writer, prompts: Sequence[alignment.Asked]) -> dict[tuple[str, str], str]:
+    """What the model says to prompts that need no refusal, with every instruction that may stand beside them."""
+    asked = [
+        (one.text, instruction)
+        for one in prompts
+        if one.label != Label.HARMFUL
+        for instruction in ("", *alignment.NEUTRAL)
+    ]
+    asked.sort(key=lambda one: len(one[0]) + len(one[1]))
+    answers: dict[tuple[str, str], str] = {}
+    for start in range(0, len(asked), 256):
+        part = asked[start : start + 256]
+        said = writer.answer([f"{text}\n{extra}" if extra else text for text, extra in part], tokens=ANSWER_TOKENS)
+        answers |= dict(zip(part, said, strict=True))
+    return answers
