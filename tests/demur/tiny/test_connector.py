@@ -1,0 +1,63 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers.models.audioflamingo3.modeling_audioflamingo3 import AudioFlamingo3Encoder
+
+from demur.tiny.connector import Example, Spelling, batches, lesson_loss, states_of
+
+
+@given(st.integers(4, 1500))
+def test_states_are_counted_as_the_encoder_counts_them(frames: int) -> None:
+    counted = AudioFlamingo3Encoder._get_feat_extract_output_lengths(None, torch.tensor(frames))  # type: ignore[arg-type]
+    assert states_of(frames) == int(counted[1])
+
+
+def test_every_example_comes_once_an_epoch_with_its_like() -> None:
+    lengths = [int(n) for n in np.random.default_rng(0).integers(100, 800, 640)]
+    epoch = list(itertools.islice(batches(lengths, 16, seed=0), 40))
+    assert sorted(place for batch in epoch for place in batch) == list(range(640))
+    spread = [max(lengths[n] for n in batch) - min(lengths[n] for n in batch) for batch in epoch]
+    assert np.median(spread) < 40
+    assert list(itertools.islice(batches(lengths, 16, seed=0), 40)) == epoch
+    assert list(itertools.islice(batches(lengths, 16, seed=1), 40)) != epoch
+
+
+def example(answer: tuple[int, ...], *, exact: bool) -> Example:
+    return Example(np.zeros((8, 80), np.float16), (1,), (), answer, exact)
+
+
+def test_the_loss_of_a_lesson() -> None:
+    """By hand: cross-entropy where the answer is exact, divergence from the teacher elsewhere, per token."""
+    batch = [example((2, 0), exact=True), example((1, 1, 1), exact=False)]
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(5, 4, generator=draw), torch.randn(3, 4, generator=draw)
+    p, q = teacher.double().softmax(-1).numpy(), student[2:].double().softmax(-1).numpy()
+    divergence = (p * (np.log(p) - np.log(q))).sum()
+    wanted = student[:2].double().log_softmax(-1).numpy()
+    expected = (-wanted[0, 2] - wanted[1, 0] + divergence) / 5
+    assert float(lesson_loss(student, batch, lambda _: teacher)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_student_like_its_teacher_has_nothing_to_learn() -> None:
+    logits = torch.randn(3, 6)
+    assert float(lesson_loss(logits, [example((1, 2, 3), exact=False)], lambda _: logits)) == pytest.approx(0, abs=1e-6)
+
+
+def test_states_learn_to_spell() -> None:
+    """States that are free to move become what is said, and are read as it."""
+    torch.manual_seed(0)
+    embedding = torch.nn.functional.normalize(torch.randn(50, 16), dim=-1) * 3
+    spelling = Spelling(embedding, range(50), "cpu")
+    said = [(7, 7, 9), (3,)]
+    states = [torch.randn(12, 16, requires_grad=True), torch.randn(6, 16, requires_grad=True)]
+    optimizer = torch.optim.Adam([*states, spelling.blank], lr=0.1)
+    for step in range(150):
+        loss = spelling(states, said, np.random.default_rng(step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert [tuple(spelling.read(state)) for state in states] == said
