@@ -39,7 +39,7 @@ def test_shift_and_targets_agree_with_numpy(
     else:
         size = round(fraction * len(c))
         order = np.sort(c)[::-1]
-        assume(0 < size and (size == len(c) or order[size - 1] - order[size] > 1e-4))
+        assume(size > 0 and (size == len(c) or order[size - 1] - order[size] > 1e-4))
         kept = c >= order[size - 1]
     assume(abs(c[kept].sum()) > 1e-4)
     given_ = [torch.from_numpy(each) for each in problem]

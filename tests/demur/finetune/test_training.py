@@ -1,0 +1,253 @@
+"""Training itself: the right answer where it is known, going on after a kill, and what can be wrong."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from demur.corpus import Corpus
+from demur.errors import InputError, ModelError, UsageError
+from demur.files import read_jsonl
+from demur.finetune.data import Question, Questions, Split
+from demur.finetune.methods import Job
+from demur.finetune.rrs import RRS, RRSOptions
+from demur.finetune.run import finetune
+from demur.finetune.wordings import REFUSING, for_text
+from demur.models import Answer
+from demur.models.hf.lalm import LALM
+from demur.models.hf.turns import Turn
+from demur.nouns import Label, Outcome
+from tests.demur.finetune.conftest import judged
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+QUICK = {"validation_tokens": 3, "epochs": 3, "learning_rate": 0.01}
+
+
+def steps(out: Path) -> list[dict[str, Any]]:
+    return [row for row in read_jsonl(out / "log.jsonl") if row["kind"] == "step"]
+
+
+# A model in which all is known: one linear layer, identity at first, between a table of inputs and a head.
+
+INPUTS = {"harm a": [1.0, 0, 0, 0], "harm b": [0, 1.0, 0, 0], "good a": [0, 0, 1.0, 0], "good b": [0, 0, 0, 1.0]}
+ASKED_TO_REFUSE = torch.tensor([2.0, 2.0, -2.0, 0.0])
+"""What the instruction to refuse adds to an input."""
+ROW = torch.tensor([1.0, 2.0, 1.0, 0.5])
+"""The head's row of the token."""
+
+
+class _Layer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(4, 4, bias=False)
+        nn.init.eye_(self.q_proj.weight)
+
+    def forward(self, x: Any) -> Any:
+        return self.q_proj(x)
+
+
+class Linear(nn.Module):
+    """h = q_proj(input); logits = head(h)."""
+
+    device = torch.device("cpu")
+    config = SimpleNamespace(model_type="linear", to_dict=lambda: {"model_type": "linear"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Module()
+        self.model.layers = nn.ModuleList([_Layer()])
+        self.model.norm = nn.Identity()
+        self.head = nn.Linear(4, 3, bias=False)
+        self.head.weight.data = torch.stack([torch.zeros(4), ROW, -ROW])
+
+    def get_decoder(self) -> Any:
+        return self.model
+
+    def get_output_embeddings(self) -> Any:
+        return self.head
+
+    def prepare_inputs_for_generation(self) -> None: ...
+
+    def forward(self, inputs: Any, **_: Any) -> Any:
+        return self.head(self.model.norm(self.model.layers[0](inputs)))
+
+
+class LinearLALM:
+    """Turns in, inputs of `Linear` out."""
+
+    family = SimpleNamespace(name="linear", audio=False)
+    tokenizer = SimpleNamespace(encode=lambda word, **_: [1], unk_token_id=None)
+    processor, system = None, None
+
+    def __init__(self) -> None:
+        self.model, self.device = Linear(), torch.device("cpu")
+
+    def encode(self, turns: Sequence[Turn]) -> dict[str, Any]:
+        rows = []
+        for turn in turns:
+            instruction, question = turn.text.split("\n")
+            refusing = instruction == for_text(REFUSING)
+            rows.append(torch.tensor(INPUTS[question]) + (ASKED_TO_REFUSE if refusing else 0))
+        return {"inputs": torch.stack(rows)[:, None]}
+
+    def generate(self, turns: Sequence[Turn], *, max_new_tokens: int) -> list[Answer]:
+        """Refuses where the token's logit is the highest and above 2."""
+        with torch.no_grad():
+            logits = self.model(**self.encode(turns))[:, -1]
+        return [Answer("no" if row[1] > 2 else "yes") for row in logits]
+
+
+def question(text: str, label: Label) -> Question:
+    return Question(text, text, text[-1], label, text)
+
+
+def test_a_linear_model_is_moved_to_where_it_should_be(tmp_path: Path) -> None:
+    # H_R = harm + r, so mean(H_R) - mean(H_B) = r + (1/2, 1/2, -1/2, -1/2) = (2.5, 2.5, -2.5, -0.5)
+    # c = row * delta = (2.5, 5, -2.5, -0.25): the first two are kept, their sum is 7.5
+    masked = torch.tensor([2.5, 2.5, 0, 0])
+    parts = Questions(
+        tuple(question(text, Label.HARMFUL) for text in ("harm a", "harm b")),
+        tuple(question(text, Label.BORDERLINE) for text in ("good a", "good b")),
+    )
+    lalm: Any = LinearLALM()
+    chosen = RRSOptions(
+        penalty=0, epochs=40, learning_rate=0.1, train_batch=1, accumulation=1, lora_dropout=0, targets=("q_proj",)
+    )
+    outcome = {"no": Outcome.REFUSAL, "yes": Outcome.COMPLIANCE}.__getitem__
+    job = Job(lalm, Split("c", parts, parts), tmp_path / "o", outcome, chosen, 0, tmp_path / "c", quiet=True)
+    tuned = RRS().tune(job)
+    assert tuned.facts["shift"]["gain"] == pytest.approx(7.5)
+    assert tuned.facts["shift"]["features_kept"] == 0.5
+    states = torch.tensor(list(INPUTS.values()))
+    wanted = torch.cat([states[:2] + masked, states[2:] - masked])
+    assert (tuned.chosen["refusal"], tuned.chosen["over_rejection"]) == (1, 0)
+    last = job.log.rows("validation")[-1]
+    assert last["distance_harmful"] < 1e-3
+    assert last["distance_borderline"] < 1e-3
+    first = job.log.rows("validation")[0]
+    assert (first["distance_harmful"], first["refusal"]) == (pytest.approx(3.125), 0)
+    # logits are (0, row h, -row h): the margin is row h, whose mean over harm a and b was 1.5 before
+    assert last["margin_harmful"] == pytest.approx(float((wanted[:2] @ ROW).mean()), abs=0.1)
+    assert last["margin_harmful"] - first["margin_harmful"] == pytest.approx(7.5, abs=0.1)
+    assert torch.equal(lalm.model.model.layers[0].q_proj.weight, torch.eye(4)), "the model is as it was"
+
+
+class KilledError(BaseException):
+    """As a signal would, from within."""
+
+
+@pytest.mark.parametrize("method", ["rrs", "sft"])
+def test_a_killed_run_goes_on_with_the_same_losses(
+    method: str, load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {**QUICK, "train_batch": 2, "accumulation": 2} | ({"answer_tokens": 4} if method == "sft" else {})
+
+    def tune(out: Path) -> dict[str, Any]:
+        return finetune(method, chosen, corpus, load("text"), out, judged, captures=tmp_path / "c", quiet=True)
+
+    whole = tune(tmp_path / "whole")
+    from demur.finetune import trainer
+
+    log = trainer._Trainer.log
+
+    def killed_at_5(self: Any, logs: dict[str, float], start_time: float | None = None) -> None:
+        log(self, logs, start_time)
+        if self.state.global_step == 5:  # steps 4 to 6 are the second epoch
+            raise KilledError
+
+    monkeypatch.setattr(trainer._Trainer, "log", killed_at_5)
+    with pytest.raises(KilledError):
+        tune(tmp_path / "killed")
+    assert not (tmp_path / "killed" / "run.json").exists()
+    assert [row["step"] for row in steps(tmp_path / "killed")] == [1, 2, 3, 4, 5]
+    monkeypatch.undo()
+    torn = tmp_path / "killed" / "checkpoints" / "checkpoint-5"
+    torn.mkdir()  # as a kill in the middle of saving leaves it
+    (torn / "trainer_state.json").write_text('{"epo')
+    resumed = tune(tmp_path / "killed")
+    for a, b in zip(steps(tmp_path / "whole"), steps(tmp_path / "killed"), strict=True):
+        assert a.keys() == b.keys()
+        assert all(a[name] == pytest.approx(b[name], abs=1e-5) for name in a.keys() - {"kind"})
+    assert resumed["chosen"]["step"] == whole["chosen"]["step"]
+    assert [row["step"] for row in read_jsonl(tmp_path / "killed" / "log.jsonl") if row["kind"] == "validation"] == [
+        *(0, 3, 6, 9)
+    ]
+
+
+def test_dropout_and_instructions_depend_on_the_seed(
+    load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path
+) -> None:
+    def losses(name: str, seed: int) -> list[float]:
+        given = {**QUICK, "epochs": 1}
+        finetune("rrs", given, corpus, load("text"), tmp_path / name, judged, seed=seed, captures=tmp_path, quiet=True)
+        return [row["loss"] for row in steps(tmp_path / name)]
+
+    first, again, other = losses("a", 0), losses("b", 0), losses("c", 1)
+    assert first == again
+    assert first != other
+
+
+def test_a_finished_run_is_left_alone_and_another_is_not_mixed_in(
+    load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path
+) -> None:
+    lalm, out = load("text"), tmp_path / "out"
+
+    def tune(tokens: int, **more: Any) -> dict[str, Any]:
+        given = {"validation_tokens": tokens, "prompts": ["Be kind."]}
+        return finetune("safety-prompt", given, corpus, lalm, out, judged, captures=tmp_path / "c", quiet=True, **more)
+
+    first = tune(2)
+    changed = (out / "run.json").stat().st_mtime_ns
+    assert tune(2) == first
+    assert (out / "run.json").stat().st_mtime_ns == changed
+    with pytest.raises(InputError, match="another run \\(its options differs\\)"):
+        tune(3)
+    with pytest.raises(InputError, match="its seed differs"):
+        tune(2, seed=1)
+    assert tune(3, overwrite=True)["options"]["validation_tokens"] == 3
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "diary.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        finetune("steer", None, corpus, lalm, tmp_path / "full", judged, overwrite=True, quiet=True)
+
+
+def test_bad_input_ends_clearly(load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path) -> None:
+    def tune(lalm: LALM, **given: Any) -> None:
+        finetune(
+            "rrs", {**QUICK, **given}, corpus, lalm, tmp_path / "out", judged, captures=tmp_path / "c", overwrite=True
+        )
+
+    with pytest.raises(InputError, match="no single token 'Certainly'"):
+        tune(load("text"), token="Certainly")
+    with pytest.raises(InputError, match="text model cannot hear"):
+        tune(load("text"), validation_modalities=["audio_only"])
+    with pytest.raises(UsageError, match="--learning-rate -1: "):
+        tune(load("text"), learning_rate=-1)
+    with pytest.raises(UsageError, match="the method 'rrs' takes no --strengths"):
+        tune(load("text"), strengths=[1])
+    with pytest.raises(ModelError, match="no linear layer 'w_proj'"):
+        tune(load("text"), targets=["w_proj"])
+    silent = load("text")
+    silent.model.lm_head.weight.data[silent.tokenizer.convert_tokens_to_ids("I")] = 0
+    with pytest.raises(InputError, match="does not make refusals likelier"):
+        tune(silent)
+    broken = load("text")
+    broken.model.model.norm.weight.data[3] = float("nan")
+    with pytest.raises(ModelError, match=r"of 5 of 5 questions hold NaN or infinity \(first: "):
+        tune(broken)
+    with pytest.raises(ModelError, match="the loss is"):
+        tune(load("text"), learning_rate=1e30)
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_gradient_checkpointing_changes_no_loss(load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path) -> None:
+    for name, given in (("plain", {}), ("less-memory", {"gradient_checkpointing": True})):
+        finetune(
+            "rrs", {**QUICK, **given}, corpus, load("text"), tmp_path / name, judged, captures=tmp_path, quiet=True
+        )
+    for a, b in zip(steps(tmp_path / "plain"), steps(tmp_path / "less-memory"), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
