@@ -17,6 +17,7 @@ from demur.errors import InputError
 ENGINES = "demur.engines"
 SOURCES = "demur.sources"
 MODELS = "demur.models"
+FAMILIES = "demur.families"
 SCORERS = "demur.scorers"
 METHODS = "demur.methods"
 

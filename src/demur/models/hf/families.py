@@ -3,12 +3,18 @@
 A turn is rendered by the checkpoint's own chat template, audio first, then text; `text_only` is the same without the
 audio, `audio_only` without the text. So a row says which class loads the model, how much audio it takes, and what
 else is particular to it. Decoder and head are found by `anatomy` for all of them alike.
+
+Any installed package may add a row, by its `model_type`:
+
+    [project.entry-points."demur.families"]
+    mytype = "my_package:FAMILY"        # FAMILY = Family(...)
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from demur import plugins
 from demur.models.hf import voxtral
 
 if TYPE_CHECKING:
@@ -121,5 +127,8 @@ TEXT = Family("text", "", "AutoModelForCausalLM", max_audio_s=lambda _processor:
 
 
 def find_family(model_type: str) -> Family:
-    """The family of a `model_type`; what has no row is taken for a text model."""
+    """The row of a `model_type`, here or in another package; what has none is taken for a text model."""
+    if model_type in plugins.names(plugins.FAMILIES):
+        found: Family = plugins.find(plugins.FAMILIES, model_type)
+        return found
     return next((family for family in FAMILIES if family.model_type == model_type), TEXT)

@@ -42,6 +42,8 @@ class HFModel(Model):
     def __init__(self, name: str, options: HFOptions) -> None:
         if not name:
             raise UsageError("hf needs the name of a model: hf:REPO_OR_PATH")
+        if options.revision and Path(name).is_dir():
+            raise UsageError(f"--revision is of a Hub repository, and {name} is a folder")
         folder = find_folder(name, revision=options.revision, download=options.download)
         # A folder of the Hub's cache is named after the commit, which says as much as all bytes of the files.
         weights = {"fingerprint": fingerprint(folder)} if Path(name).is_dir() else {"commit": folder.name}

@@ -153,7 +153,7 @@ class LALM:
 
     @cached_property
     def end_of_turn(self) -> int:
-        """The token that ends an assistant's answer: the first of its chat template's after the answer that stops."""
+        """The token that ends an assistant's answer: the first control token of the chat template after the answer."""
         if not self.family.needs_template:
             return int(self.tokenizer.eos_token_id)
         marker = "(answer)"
@@ -162,12 +162,13 @@ class LALM:
             messages[-1]["content"] = [{"type": "text", "text": marker}]
         rendered = self.processor.apply_chat_template(messages, tokenize=False)
         after = self._tokenize(rendered.rpartition(marker)[2])
-        return next((token for token in after if token in self._stops), int(self.tokenizer.eos_token_id))
+        control = {*self.tokenizer.all_special_ids}
+        return next((token for token in after if token in control), int(self.tokenizer.eos_token_id))
 
     def _find_stops(self, suggested: int | list[int] | None) -> frozenset[int]:
-        """Tokens that end an answer: the checkpoint's and the tokenizer's."""
+        """Tokens that end an answer: the checkpoint's, the tokenizer's and the chat template's."""
         ends = suggested if isinstance(suggested, list) else [suggested]
-        return frozenset({*ends, self.tokenizer.eos_token_id} - {None})
+        return frozenset({*ends, self.tokenizer.eos_token_id, self.end_of_turn} - {None})
 
     def _decoding(self) -> Any:
         """Greedy, with the checkpoint's stop tokens: a top-p or a penalty of its own would make models incomparable."""

@@ -160,6 +160,7 @@ def test_a_temperature_draws_by_the_batch_alone(load: Load) -> None:
         ({"batch_size": 0}, "--batch-size 0"),
         ({"dtype": "int8"}, "--dtype 'int8'"),
         ({"concurrency": 3}, "takes no --concurrency"),
+        ({"revision": "main"}, "--revision is of a Hub repository"),
     ],
 )
 def test_options_that_cannot_work(tiny_folder: Folder, options: dict[str, Any], complaint: str) -> None:
