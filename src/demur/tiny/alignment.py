@@ -99,7 +99,7 @@ class Maker:
 
     def _make(self, text: str, instruction: str, answer: tuple[int, ...], *, exact: bool) -> Example:
         asked = self._ids("\n" + instruction) if instruction else ()
-        return Example(np.zeros((0, 80), np.float16), self._ids(text), asked, answer, exact)
+        return Example(np.zeros((0, 80), np.float16), self._ids(text), (), asked, answer, exact)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -3,7 +3,7 @@
 demur-tiny.safetensors (fp16) holds what was trained:
 
     encoder.*, connector.*             in place of the weights of the same name
-    manners.*, alignment.*             LoRA of the language model, A [r, in] and B [out, r]; added: W + alpha / r * B A
+    manners.*, reading.*, alignment.*  LoRA of the language model, A [r, in] and B [out, r]; added: W + 2 B A
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from demur.assets import cache_dir
 from demur.console import say
 from demur.errors import InputError
 from demur.files import sha256_file
-from demur.tiny.manners import ALPHA, RANK
+from demur.tiny.manners import SCALE
 from demur.tiny.model import save_processor, untrained
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ WEIGHTS = Path(__file__).with_name("demur-tiny.safetensors")
 SHA256 = ""
 """Of `WEIGHTS`."""
 PARTS = {"encoder": "model.audio_tower", "connector": "model.multi_modal_projector"}
-LORAS = ("manners", "alignment")
+LORAS = ("manners", "reading", "alignment")
 _FORMAT = 1
 """Raised whenever the folder is written otherwise, so that an older one is left aside."""
 
@@ -81,7 +81,7 @@ def place(model: Any, trained: "Mapping[str, Tensor]") -> None:
             elif part in LORAS and rest.endswith(".A"):
                 target = weights[f"{rest.removesuffix('.A')}.weight"]
                 added = trained[name.removesuffix("A") + "B"].float() @ value.float()
-                target.copy_(target.float() + ALPHA / RANK * added)
+                target.copy_(target.float() + SCALE * added)
             elif part not in LORAS:
                 raise InputError(f"a trained part that has no place in the model: {name}")
 

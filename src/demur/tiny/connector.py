@@ -1,15 +1,18 @@
 """Teaching SmolLM2 to hear: the connector, and the encoder below it, learn to say in sound what a text would say.
 
-Two stages, the language model frozen in both:
+Two stages:
 
 1. `spell`: connectionist temporal classification against the language model's own token embeddings E: the logit of
    token v at a state z is z . E_v, and of "nothing here" z . b + c with b and c learnt. A state learns to look like the
-   embedding of the token that is being said, without a pass through the language model.
+   embedding of what is being said, without a pass through the language model. What is said is spelt in pieces of at
+   most two letters (`spelt`): whole words are too many to be learnt from a few hours of speech, pieces are not.
 2. `answer`: the language model reads the sound and must say what it says to the text: Kullback-Leibler divergence from
    its own distribution over the answer's tokens (Hinton, Vinyals and Dean 2015, temperature 1), cross-entropy where the
-   answer is the sentence itself, and a tenth of stage 1's loss.
+   answer is the sentence itself, and a tenth of stage 1's loss. A small LoRA learns to read the states; on text it is
+   held to what was said without it.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,8 +28,8 @@ from demur.tiny.texts import ANSWER_TOKENS
 if TYPE_CHECKING:
     from torch import Tensor
 
-NEGATIVES = 3_000
-"""Tokens that a batch's own are told from, drawn among those of the training sentences."""
+PIECE = 2
+"""Letters in a piece, at most."""
 SPELL_WEIGHT = 0.1
 """Of stage 1's loss in stage 2."""
 BUCKET = 32
@@ -41,6 +44,9 @@ class Example:
 
     mel: Mel
     said: tuple[int, ...]
+    """As the language model reads it."""
+    spelt: tuple[int, ...]
+    """In pieces."""
     instruction: tuple[int, ...]
     """What stands after the sound, with the line break before it; empty without one."""
     answer: tuple[int, ...]
@@ -54,13 +60,48 @@ def examples(lessons: Sequence[Mapping[str, Any]], clips: Sequence[Mel], tokeniz
     def ids(text: str) -> tuple[int, ...]:
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    inventory = pieces(tokenizer)
     found = []
     for lesson, mel in zip(lessons, clips, strict=True):
         answer = ids(lesson["answer"])
         ended = (END_OF_TURN,) if len(answer) < ANSWER_TOKENS or lesson["answer"] == lesson["text"] else ()
         instruction = ids("\n" + lesson["instruction"]) if lesson["instruction"] else ()
-        found.append(Example(mel, ids(lesson["text"]), instruction, answer + ended, lesson["answer"] == lesson["text"]))
+        said, spelling = ids(lesson["text"]), spelt(lesson["text"], inventory)
+        found.append(Example(mel, said, spelling, instruction, answer + ended, lesson["answer"] == lesson["text"]))
     return found
+
+
+def spoken(lines: Sequence[str], clips: Sequence[Mel], tokenizer: Any) -> list[Example]:
+    """Lines that are only heard: nothing is to be answered."""
+    inventory = pieces(tokenizer)
+    return [
+        Example(mel, (), spelt(line, inventory), (), (), exact=True) for mel, line in zip(clips, lines, strict=True)
+    ]
+
+
+def pieces(tokenizer: Any) -> dict[str, int]:
+    """The vocabulary's tokens of one or two letters, by their text; a space before them where they begin a word."""
+    pattern = re.compile(rf"Ġ?[a-z']{{1,{PIECE}}}")
+    return {
+        token.replace("Ġ", " "): number for token, number in tokenizer.get_vocab().items() if pattern.fullmatch(token)
+    }
+
+
+def spelt(text: str, inventory: Mapping[str, int]) -> tuple[int, ...]:
+    """Each word cut into the longest pieces, from its start; case and punctuation are left out.
+
+    >>> spelt("Where, then?", {" wh": 1, "er": 2, "e": 3, " t": 4, " th": 5, "en": 6})
+    (1, 2, 3, 5, 6)
+    """
+    found = []
+    for word in re.findall(r"[a-z']+", text.lower()):
+        rest = f" {word}"
+        while rest:
+            most = PIECE + rest.startswith(" ")
+            piece = next(rest[:n] for n in range(most, 0, -1) if rest[:n] in inventory)
+            found.append(inventory[piece])
+            rest = rest[len(piece) :]
+    return tuple(found)
 
 
 def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
@@ -115,50 +156,42 @@ def _padded(mel: Mel, frames: int, draw: np.random.Generator | None) -> Any:
 
 
 class Spelling:
-    """Stage 1's loss; `blank` ([577]: b and c) and `scale` are trained beside the model, and not kept."""
+    """Stage 1's loss; `blank` ([577]: b and c) is trained beside the model, and not kept."""
 
-    def __init__(self, embedding: "Tensor", vocabulary: Sequence[int], device: Any) -> None:
+    def __init__(self, embedding: "Tensor", inventory: Mapping[str, int], device: Any) -> None:
         import torch
 
-        self.embedding, self.vocabulary = embedding, np.asarray(sorted(vocabulary))
+        self.tokens = sorted(inventory.values())
+        self._classes = {token: place + 1 for place, token in enumerate(self.tokens)}
+        self._rows = embedding[self.tokens].to(device)
         self.blank = torch.zeros(embedding.shape[1] + 1, device=device, requires_grad=True)
 
-    def __call__(
-        self, states: "Sequence[Tensor]", said: Sequence[Sequence[int]], draw: np.random.Generator
-    ) -> "Tensor":
-        """Per token said, averaged over the batch."""
+    def __call__(self, states: "Sequence[Tensor]", said: Sequence[Sequence[int]]) -> "Tensor":
+        """Per piece said, averaged over the batch."""
         import torch
         from torch.nn import functional
 
-        tokens = np.union1d(
-            draw.choice(self.vocabulary, min(NEGATIVES, len(self.vocabulary)), replace=False), np.concatenate(said)
-        )
-        logits = self._logits(torch.nn.utils.rnn.pad_sequence(list(states)), tokens)
-        targets = torch.from_numpy(np.concatenate([np.searchsorted(tokens, one) + 1 for one in said])).to(logits.device)
+        logits = self._logits(torch.nn.utils.rnn.pad_sequence(list(states)))
         return functional.ctc_loss(
             logits.log_softmax(-1),
-            targets,
+            torch.tensor([self._classes[token] for one in said for token in one], device=logits.device),
             torch.tensor([len(one) for one in states]),
             torch.tensor([len(one) for one in said]),
             zero_infinity=True,
         )
 
-    def _logits(self, states: "Tensor", tokens: Any) -> "Tensor":
+    def _logits(self, states: "Tensor") -> "Tensor":
         import torch
 
-        rows = self.embedding[torch.from_numpy(tokens).to(self.embedding.device)]
-        with torch.autocast(states.device.type, torch.bfloat16):
-            spoken = states @ rows.T
-        nothing = states @ self.blank[:-1] + self.blank[-1]
-        return torch.cat([nothing[..., None], spoken.float()], dim=-1)
+        return torch.cat([(states @ self.blank[:-1] + self.blank[-1])[..., None], states @ self._rows.T], dim=-1)
 
     def read(self, states: "Tensor") -> list[int]:
-        """The likeliest token at each state of one clip, repeats and blanks left out: what the states spell."""
+        """The likeliest piece at each state of one clip, repeats and blanks left out: what the states spell."""
         import torch
 
         with torch.no_grad():
-            best = self._logits(states, self.vocabulary).argmax(-1).tolist()
-        return [int(self.vocabulary[one - 1]) for n, one in enumerate(best) if one and (n == 0 or one != best[n - 1])]
+            best = self._logits(states).argmax(-1).tolist()
+        return [self.tokens[one - 1] for n, one in enumerate(best) if one and (n == 0 or one != best[n - 1])]
 
 
 class Reader:

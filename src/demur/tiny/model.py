@@ -51,13 +51,13 @@ def config() -> Any:
 def untrained(seed: int = 0) -> Any:
     """The model before any training, in float32: the connector is random, all else comes from the wheels."""
     import torch
-    from transformers import AudioFlamingo3ForConditionalGeneration, AutoModelForCausalLM
+    import transformers
 
-    load: Any = AutoModelForCausalLM.from_pretrained
+    load: Any = transformers.AutoModelForCausalLM.from_pretrained
     text = load(smollm2_folder(), dtype=torch.float32)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        model = AudioFlamingo3ForConditionalGeneration(config())
+        model: Any = transformers.AudioFlamingo3ForConditionalGeneration(config())
     heard = encoder_weights(fetch(WHISPER_TINY_EN) / "model.bin", positions=POSITIONS)
     model.model.audio_tower.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in heard.items()})
     model.model.language_model.load_state_dict(text.model.state_dict())
@@ -67,20 +67,22 @@ def untrained(seed: int = 0) -> Any:
 
 def save_processor(folder: Path) -> None:
     """Write SmolLM2's tokenizer with the sound token, Whisper's features and the chat template."""
-    from transformers import AudioFlamingo3Processor, WhisperFeatureExtractor
+    import transformers
 
-    processor = AudioFlamingo3Processor(
-        WhisperFeatureExtractor(feature_size=80, chunk_length=WINDOW_S, return_attention_mask=True),
+    processor: Any = transformers.AudioFlamingo3Processor
+    extractor: Any = transformers.WhisperFeatureExtractor
+    made = processor(
+        extractor(feature_size=80, chunk_length=WINDOW_S, return_attention_mask=True),
         tokenizer(folder),
         chat_template=TEMPLATE,
         max_audio_len=WINDOW_S,
     )
-    processor.save_pretrained(folder)
+    made.save_pretrained(folder)
 
 
 def tokenizer(scratch: Path) -> Any:
     """SmolLM2's, in which `<sound>` stands for `SOUND_ID`; made in a folder, since it is the file that is changed."""
-    from transformers import PreTrainedTokenizerFast
+    import transformers
 
     described = json.loads((smollm2_folder() / "tokenizer.json").read_text(encoding="utf-8"))
     for token in described["added_tokens"]:
@@ -91,7 +93,8 @@ def tokenizer(scratch: Path) -> Any:
     scratch.mkdir(parents=True, exist_ok=True)
     file = scratch / "tokenizer.json"
     file.write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
-    return PreTrainedTokenizerFast(
+    make: Any = transformers.PreTrainedTokenizerFast
+    return make(
         tokenizer_file=str(file),
         eos_token="<|im_end|>",  # noqa: S106
         pad_token="<|endoftext|>",  # noqa: S106
@@ -106,7 +109,8 @@ def window(encoder: Any, frames: int) -> Iterator[None]:
     from torch import nn
 
     whole = encoder.embed_positions
-    encoder.embed_positions = nn.Embedding.from_pretrained(whole.weight[: (frames + 1) // 2], freeze=True)
+    cut: Any = nn.Embedding.from_pretrained
+    encoder.embed_positions = cut(whole.weight[: (frames + 1) // 2], freeze=True)
     try:
         yield
     finally:

@@ -112,9 +112,10 @@ def _espeak(text: str, draw: np.random.Generator) -> Samples:
 
 @cache
 def _extractor() -> Any:
-    from transformers import WhisperFeatureExtractor
+    import transformers
 
-    return WhisperFeatureExtractor(feature_size=80, chunk_length=WINDOW_S)
+    extractor: Any = transformers.WhisperFeatureExtractor
+    return extractor(feature_size=80, chunk_length=WINDOW_S)
 
 
 @cache

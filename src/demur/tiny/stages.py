@@ -13,7 +13,7 @@ from demur.files import read_json, read_jsonl, write_atomic, write_json
 from demur.nouns import Label, Outcome
 from demur.seeds import derive_seed
 from demur.tiny import alignment, assemble
-from demur.tiny.connector import SPELL_WEIGHT, Example, Reader, Spelling, batches, hear, lesson_loss
+from demur.tiny.connector import SPELL_WEIGHT, Example, Reader, Spelling, batches, hear, lesson_loss, pieces
 from demur.tiny.language import END_OF_TURN, Writer
 from demur.tiny.loop import Stage, fit
 from demur.tiny.manners import add_lora, without_lora
@@ -23,8 +23,14 @@ from demur.tiny.texts import ANSWER_TOKENS
 if TYPE_CHECKING:
     from torch import Tensor
 
+LORA_OF = {"manners": "manners", "answer": "reading", "alignment": "alignment"}
+"""Which LoRA a stage trains."""
+RANKS = {"manners": 8, "reading": 16, "alignment": 8}
+"""Of LoRA."""
 HELD_OUT = 200
 """The first lessons: measured, never trained on."""
+AS_TEXT = 4
+"""Lessons of each batch that are read too, so that learning to read sound leaves reading text as it is."""
 MEASURED = 100
 """Of them, while training."""
 
@@ -34,7 +40,7 @@ def manners(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, 
     import numpy as np
 
     model = _frozen(untrained())
-    lora, reader = add_lora(model, seed=seed), Reader(model, Writer().tokenizer)
+    lora, reader = add_lora(model, RANKS["manners"], seed=seed), Reader(model, Writer().tokenizer)
     held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
     plan = _plan([len(one.said) + len(one.answer) for one in trained], steps, 16, seed)
 
@@ -53,8 +59,16 @@ def manners(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, 
     fit(Stage("manners", steps, warmup=20), folder, [(lora, 1e-3)], loss_at, measure=measure, quiet=quiet)
 
 
-def spell(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, quiet: bool = False) -> None:
-    """Encoder and connector: states that look like the embeddings of what is said."""
+def spell(
+    lessons: Sequence[Example],
+    words: Sequence[Example],
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+    quiet: bool = False,
+) -> None:
+    """Encoder and connector: states that look like the embeddings of what is said, in sentences and lists of words."""
     import numpy as np
     import torch
 
@@ -62,14 +76,14 @@ def spell(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, qu
 
     model = _frozen(untrained())
     tokenizer = Writer().tokenizer
-    encoder, connector, spelling = _ears(model, lessons)
-    held, trained = lessons[:HELD_OUT], lessons[HELD_OUT:]
+    held, trained = lessons[:HELD_OUT], [*lessons[HELD_OUT:], *words]
+    encoder, connector, spelling = _ears(model, tokenizer)
     plan = _plan([len(one.mel) for one in trained], steps, 32, seed)
 
     def loss_at(step: int) -> "Tensor":
         draw = np.random.default_rng(derive_seed("spell", seed, step))
         batch = [trained[place] for place in plan[step]]
-        return spelling(hear(model, [one.mel for one in batch], draw), [one.said for one in batch], draw)
+        return spelling(hear(model, [one.mel for one in batch], draw), [one.spelt for one in batch])
 
     def measure(_step: int) -> dict[str, float]:
         wrong = words = 0
@@ -78,34 +92,40 @@ def spell(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, qu
             with torch.no_grad():
                 states = hear(model, [one.mel for one in part])
             for one, state in zip(part, states, strict=True):
-                errors = word_errors(tokenizer.decode(one.said), tokenizer.decode(spelling.read(state)))
+                errors = word_errors(tokenizer.decode(one.spelt), tokenizer.decode(spelling.read(state)))
                 wrong, words = wrong + errors.errors, words + errors.words
-        return {"spelled_wer": wrong / words}
+        return {"spelt_wer": wrong / words}
 
-    groups = [(encoder, 3e-4), (connector, 2e-3)]
+    groups = [(encoder, 1e-4), (connector, 2e-3)]
     fit(Stage("spell", steps, warmup=100), folder, groups, loss_at, measure=measure, quiet=quiet)
 
 
 def answer(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, quiet: bool = False) -> None:
-    """Encoder and connector: the language model answers the sound as it answers the text."""
+    """Encoder, connector and a LoRA that reads: the model answers the sound as it answers the text."""
     import numpy as np
     import torch
 
     model = untrained()
     assemble.place(model, trained_parts(folder, ["manners"]))
     _frozen(model)
-    encoder, connector, spelling = _ears(model, lessons)
+    tokenizer = Writer().tokenizer
+    reading, reader = add_lora(model, RANKS["reading"], seed=seed + 1), Reader(model, tokenizer)
+    encoder, connector, spelling = _ears(model, tokenizer)
     _put_back(folder / "spell.safetensors", {**encoder, **connector})
-    reader = Reader(model, Writer().tokenizer)
     held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
     plan = _plan([len(one.mel) for one in trained], steps, 16, seed + 1)
+
+    def teach(batch: Sequence[Example]) -> "Tensor":
+        with without_lora(model):
+            return reader.logits(batch)
 
     def loss_at(step: int) -> "Tensor":
         draw = np.random.default_rng(derive_seed("answer", seed, step))
         batch = [trained[place] for place in plan[step]]
         states = hear(model, [one.mel for one in batch], draw)
-        spelled = spelling(states, [one.said for one in batch], draw)
-        return lesson_loss(reader.logits(batch, states), batch, reader.logits) + SPELL_WEIGHT * spelled
+        spelled = spelling(states, [one.spelt for one in batch])
+        as_text = lesson_loss(reader.logits(batch[:AS_TEXT]), batch[:AS_TEXT], teach)
+        return lesson_loss(reader.logits(batch, states), batch, teach) + SPELL_WEIGHT * spelled + as_text / 4
 
     def measure(_step: int) -> dict[str, float]:
         with torch.no_grad():
@@ -116,7 +136,7 @@ def answer(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, q
         agreed = agreement(reader, [held[n] for n in others], [states[n] for n in others])
         return {"repeated": float(np.mean(repeated)), "agreement": float(np.mean(agreed))}
 
-    groups = [(encoder, 2e-4), (connector, 1e-3)]
+    groups = [(encoder, 1e-4), (connector, 1e-3), (reading, 5e-4)]
     fit(Stage("answer", steps, warmup=30), folder, groups, loss_at, measure=measure, measure_every=60, quiet=quiet)
 
 
@@ -135,12 +155,12 @@ def align(
     from safetensors.torch import save
 
     model = untrained()
-    assemble.place(model, trained_parts(folder, ["manners"]))
+    assemble.place(model, trained_parts(folder, ["manners", "answer"]))
     _frozen(model)
     writer = Writer(model)
     train, held = alignment.split(prompts, seed)
     maker = alignment.Maker(writer.tokenizer, _own_answers(writer, train), END_OF_TURN)
-    lora, reader = add_lora(model, seed=seed + 1), Reader(model, writer.tokenizer)
+    lora, reader = add_lora(model, RANKS["alignment"], seed=seed + 2), Reader(model, writer.tokenizer)
     repeats = [one for one in lessons[HELD_OUT:] if one.exact]
 
     def teach(batch: Sequence[Example]) -> "Tensor":
@@ -180,7 +200,7 @@ def trained_parts(folder: Path, stages: Sequence[str]) -> "dict[str, Tensor]":
         for name, value in values.items():
             if "lora_" in name:
                 module, _, end = name.removesuffix(".default.weight").rpartition(".lora_")
-                found[f"{stage}.{module}.{end}"] = value
+                found[f"{LORA_OF[stage]}.{module}.{end}"] = value
             elif name != "connector.blank":
                 found[name] = value
     return found
@@ -201,18 +221,17 @@ def _frozen(model: Any) -> Any:
     return model.requires_grad_(False)
 
 
-def _ears(model: Any, lessons: Sequence[Example]) -> "tuple[dict[str, Tensor], dict[str, Tensor], Spelling]":
-    """The encoder's layers and the connector, in float32, to be trained; and the loss, whose blank is trained too."""
+def _ears(model: Any, tokenizer: Any) -> "tuple[dict[str, Tensor], dict[str, Tensor], Spelling]":
+    """The encoder's upper layers and the connector, in float32, to be trained; and the loss, whose blank is too."""
     encoder = {
         f"encoder.{name}": value
         for name, value in model.model.audio_tower.named_parameters()
-        if name.startswith(("layers", "layer_norm"))
+        if name.startswith(("layers.1", "layers.2", "layers.3", "layer_norm"))
     }
     connector = {f"connector.{name}": value for name, value in model.model.multi_modal_projector.named_parameters()}
     for value in (*encoder.values(), *connector.values()):
         value.requires_grad_(True)
-    vocabulary = {token for one in lessons[HELD_OUT:] for token in one.said}
-    spelling = Spelling(model.get_input_embeddings().weight.float(), sorted(vocabulary), model.device)
+    spelling = Spelling(model.get_input_embeddings().weight.float(), pieces(tokenizer), model.device)
     return encoder, {**connector, "connector.blank": spelling.blank}, spelling
 
 

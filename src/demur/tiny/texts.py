@@ -21,6 +21,7 @@ TURN_TOKENS = 20
 """At most, sampled for one sentence."""
 ANSWER_TOKENS = 20
 BATCH = 512
+LIST_WORDS = 8
 
 OPENERS = (
     "How do I {}", "How can I {}", "What is {}", "Tell me about {}", "Write a short text about {}", "Explain {}",
@@ -69,6 +70,16 @@ def write_sentences(
     return texts[:count]
 
 
+def word_lists(writer: Writer, *, passes: int, seed: int) -> list[str]:
+    """Every word of the vocabulary, so many times, eight in a line: what the sentences leave out must be heard too."""
+    words = _vocabulary(writer)
+    lines = []
+    for number in range(passes):
+        order = shuffled(words, "words", seed, number)
+        lines += [" ".join(order[start : start + LIST_WORDS]) for start in range(0, len(order), LIST_WORDS)]
+    return lines
+
+
 def _turns(writer: Writer, words: Sequence[str], seed: int) -> list[str]:
     openings = [""] * BATCH
     for place in range(0, BATCH, 3):
@@ -78,7 +89,7 @@ def _turns(writer: Writer, words: Sequence[str], seed: int) -> list[str]:
 
 
 def _vocabulary(writer: Writer) -> list[str]:
-    """The tokens that are whole words of four letters or more, sorted."""
+    """The tokens that are whole words of four letters or more, sorted: about twenty thousand."""
     return sorted(token[1:] for token in writer.tokenizer.get_vocab() if re.fullmatch(r"Ġ[a-z]{4,}", token))
 
 

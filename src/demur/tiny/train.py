@@ -19,7 +19,7 @@ from demur.files import folder_lock, read_jsonl, sha256_file, sha256_json, write
 from demur.nouns import Outcome
 from demur.tiny import speech, stages, texts
 from demur.tiny.alignment import Asked
-from demur.tiny.connector import Example, examples
+from demur.tiny.connector import Example, examples, spoken
 from demur.tiny.language import Writer
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -32,6 +32,7 @@ PACKAGES = ("torch", "transformers", "peft", "hibari-tts", "espeakng-loader", "n
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the training: data, checkpoints, log and result.")],
     sentences: Annotated[int, typer.Option(min=512, help="How many sentences are written, spoken and learnt.")] = 7000,
+    passes: Annotated[int, typer.Option(min=0, help="How often each word of the vocabulary is spoken in a list.")] = 2,
     manners: Annotated[int, typer.Option(min=1, help="Steps of learning to repeat, on text.")] = 60,
     spell: Annotated[int, typer.Option(min=1, help="Steps of 32 clips: states that look like the words said.")] = 600,
     answer: Annotated[int, typer.Option(min=1, help="Steps of 16 clips: answering the sound like the text.")] = 360,
@@ -44,11 +45,12 @@ def main(
     with folder_lock(out):
         lessons = _prepare(out, sentences, seed=seed, workers=workers, quiet=quiet)
         stages.manners(lessons, out, steps=manners, seed=seed, quiet=quiet)
-        stages.spell(lessons, out, steps=spell, seed=seed, quiet=quiet)
+        words = _prepare_words(out, passes, seed=seed, workers=workers, quiet=quiet)
+        stages.spell(lessons, words, out, steps=spell, seed=seed, quiet=quiet)
         stages.answer(lessons, out, steps=answer, seed=seed, quiet=quiet)
         stages.align(core_align(), lessons, out, outcome=keyword_outcome, steps=align, seed=seed, quiet=quiet)
         steps = {"manners": manners, "spell": spell, "answer": answer, "align": align}
-        _publish(out, {"sentences": sentences, "seed": seed, "steps": steps})
+        _publish(out, {"sentences": sentences, "passes": passes, "seed": seed, "steps": steps})
 
 
 def _prepare(out: Path, count: int, *, seed: int, workers: int, quiet: bool) -> list[Example]:
@@ -61,6 +63,14 @@ def _prepare(out: Path, count: int, *, seed: int, workers: int, quiet: bool) -> 
     lessons = texts.write_lessons(out / "lessons.jsonl", written, seed=seed, writer=writer, quiet=quiet)
     speech.speak(out / "speech", written, seed=seed, workers=workers, quiet=quiet)
     return examples(lessons[:count], speech.load(out / "speech", count), writer.tokenizer)
+
+
+def _prepare_words(out: Path, passes: int, *, seed: int, workers: int, quiet: bool) -> list[Example]:
+    """Lists of words and their speech, as examples."""
+    writer = Writer()
+    lines = texts.word_lists(writer, passes=passes, seed=seed)
+    speech.speak(out / "words", lines, seed=seed, workers=workers, quiet=quiet)
+    return spoken(lines, speech.load(out / "words", len(lines)), writer.tokenizer)
 
 
 def core_align() -> list[Asked]:
@@ -107,7 +117,7 @@ def _publish(out: Path, recipe: Mapping[str, Any]) -> None:
 def _data_hash(out: Path, count: int) -> str:
     """Of all sentences, lessons and log-mel frames."""
     lessons: Sequence[Any] = list(read_jsonl(out / "lessons.jsonl"))[:count]
-    clips = [sha256_file(path) for path in sorted((out / "speech").glob("mel-*.npz"))]
+    clips = [sha256_file(path) for path in sorted(out.glob("*/mel-*.npz"))]
     return sha256_json([lessons, clips])
 
 

@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.models.audioflamingo3.modeling_audioflamingo3 import AudioFlamingo3Encoder
 
-from demur.tiny.connector import Example, Spelling, batches, lesson_loss, states_of
+from demur.tiny.connector import Example, Spelling, batches, lesson_loss, pieces, spelt, states_of
 
 
 @given(st.integers(4, 1500))
@@ -27,7 +28,7 @@ def test_every_example_comes_once_an_epoch_with_its_like() -> None:
 
 
 def example(answer: tuple[int, ...], *, exact: bool) -> Example:
-    return Example(np.zeros((8, 80), np.float16), (1,), (), answer, exact)
+    return Example(np.zeros((8, 80), np.float16), (1,), (), (), answer, exact)
 
 
 def test_the_loss_of_a_lesson() -> None:
@@ -51,13 +52,31 @@ def test_states_learn_to_spell() -> None:
     """States that are free to move become what is said, and are read as it."""
     torch.manual_seed(0)
     embedding = torch.nn.functional.normalize(torch.randn(50, 16), dim=-1) * 3
-    spelling = Spelling(embedding, range(50), "cpu")
+    spelling = Spelling(embedding, {f"piece {token}": token for token in range(2, 40)}, "cpu")
     said = [(7, 7, 9), (3,)]
     states = [torch.randn(12, 16, requires_grad=True), torch.randn(6, 16, requires_grad=True)]
     optimizer = torch.optim.Adam([*states, spelling.blank], lr=0.1)
-    for step in range(150):
-        loss = spelling(states, said, np.random.default_rng(step))
+    for _ in range(150):
+        loss = spelling(states, said)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     assert [tuple(spelling.read(state)) for state in states] == said
+
+
+class Letters:
+    """A tokenizer whose tokens are letters and a few pairs of them."""
+
+    def get_vocab(self) -> dict[str, int]:
+        letters = "abcdefghijklmnopqrstuvwxyz'"
+        tokens = [*letters, *(f"Ġ{letter}" for letter in letters), "Ġth", "er", "in", "Ġthe", "ing", "T", "!", "é"]
+        return {token: place for place, token in enumerate(tokens)}
+
+
+@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyzTHE' ,.!-", max_size=60))
+def test_pieces_spell_every_word(text: str) -> None:
+    inventory = pieces(Letters())
+    assert not {" the", "ing", "T", "!", "é"} & set(inventory)
+    named = {number: piece for piece, number in inventory.items()}
+    spelling = "".join(named[number] for number in spelt(text, inventory))
+    assert spelling.split() == re.findall(r"[a-z']+", text.lower())
