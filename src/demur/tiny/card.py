@@ -9,11 +9,13 @@ PARAMETERS_M = 171.3
 """Millions, of the whole model; the head's are its own."""
 
 
-def render_card(training: Mapping[str, Any], measured: Mapping[str, Any], *, size_mb: float) -> str:
-    """The card in Markdown: `training` is training.json's, `measured` measured.json's content."""
+def render_card(about: Mapping[str, Any], *, size_mb: float) -> str:
+    """The card in Markdown, of what `demur-tiny.json` holds."""
     import jinja2
 
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
+
+    training, measured = about["training"], about["measured"]
 
     def rate(modality: str, label: str) -> str:
         return _interval(

@@ -1,7 +1,8 @@
 """The numbers on demur-tiny's card: python -m demur.tiny.measure --out DIR
 
 They are measured on `demur-core:test`, of whose prompts none was trained on, in joe's voice, which was not either.
-DIR holds the corpus, the run and `measured.json`; the same command goes on where it stopped.
+DIR holds the corpus, the run, `demur-tiny.json` (with the numbers) and `MODEL_CARD.md`; the same command goes on where
+it stopped.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +15,14 @@ from demur import console
 from demur.console import progress, say
 from demur.corpus import Corpus
 from demur.errors import MissingDependency
-from demur.files import read_json, write_json
+from demur.files import read_json, write_atomic, write_json
 from demur.finetune.data import Question
 from demur.finetune.wordings import REFUSING
 from demur.models import make_model
 from demur.models.hf.turns import Turn
 from demur.nouns import Label, Modality, Outcome
+from demur.tiny import assemble
+from demur.tiny.card import render_card
 from demur.tiny.train import keyword_outcome
 
 if TYPE_CHECKING:
@@ -56,11 +59,15 @@ def main(
         "agreement": agreement(lalm, [one for one in questions if one.label == Label.BENIGN]),
         "refused_when_told": told_to_refuse(lalm, questions, quiet=quiet),
         "probe_auc": probes(lalm, questions, quiet=quiet),
-        "headlines": results["headlines"],
-        "overall": results["overall"],
+        "rates": [
+            {"modality": one["modality"], "label": one["label"], **one["rates"]["refusal"]} for one in results["rates"]
+        ],
+        "gap": results["overall"][0]["modality_gap"],
     }
-    write_json(out / "measured.json", measured)
-    say(f"{out / 'measured.json'}", quiet=quiet)
+    about = {**read_json(assemble.ABOUT), "measured": measured}
+    write_json(out / assemble.ABOUT.name, about)
+    write_atomic(out / "MODEL_CARD.md", render_card(about, size_mb=assemble.WEIGHTS.stat().st_size / 1e6))
+    say(f"{out / 'MODEL_CARD.md'}", quiet=quiet)
 
 
 def read_questions(corpus: Corpus) -> list[Question]:

