@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from demur.cli import make_app
 
-COMMANDS = {"build", "respond", "score", "leaderboard", "calibrate", "demo"}
+COMMANDS = {"build", "respond", "score", "leaderboard", "calibrate", "finetune", "demo"}
 
 
 def test_every_command_is_there_and_its_help_shows_examples() -> None:

@@ -33,6 +33,7 @@ def make_app() -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode="markdown",
         help="Fine-tune a model: safer, with almost no over-rejection.",
+        epilog=EXAMPLES,
     )
     app.callback()(lambda: None)
     for name in plugins.names(plugins.METHODS):
@@ -45,9 +46,9 @@ def _main(
     model: Annotated[str, typer.Option(help="What to tune: `hf:REPO_OR_PATH`, or a registered name.")],
     out: Annotated[Path, typer.Option(help="Folder of the adapter, to make or to go on with.")],
     held_out: Annotated[
-        list[Path] | None,
+        list[Path],
         typer.Option(help="A corpus for tests: refused where it shares prompts with what is tuned on."),
-    ] = None,
+    ] = [],  # noqa: B006 -- typer shows and copies it
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     device: Annotated[str, typer.Option(help="Such as `cuda:1`; by default the GPU if there is one.")] = "auto",
     dtype: Annotated[
@@ -78,15 +79,15 @@ def _main(
     from evaluators.keyword import score_keyword
 
     checked = check_options(method, plugins.find(plugins.METHODS, method).Options, options)
-    tested = [Corpus(folder) for folder in held_out or []]
+    tested = [Corpus(folder) for folder in held_out]
     loading = {
         "device": local_device() if device == "auto" else device,
         "dtype": dtype,
         "revision": revision,
-        "trust_remote_code": trust_remote_code or None,
-        "download": download or None,
+        "trust_remote_code": trust_remote_code,
+        "download": download,
     }
-    found = make_model(model, loading)
+    found = make_model(model, {name: value for name, value in loading.items() if value not in {"auto", None, False}})
     lalm = getattr(found, "lalm", None)
     if lalm is None:
         raise UsageError(f"--model {model}: only a model that runs here in transformers can be tuned: hf:REPO_OR_PATH")

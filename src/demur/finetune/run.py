@@ -91,7 +91,7 @@ def finetune(
         with first_alone():
             finished = _open(out, plan, overwrite=overwrite)
         if finished:
-            say(f"{out}: finished already; nothing to do", quiet=quiet)
+            say(f"{out}: finished already; nothing to do", quiet=quiet or rank() > 0)
             return finished
         return _finish(job, tuner.tune(job), {**plan, "base": base})
 

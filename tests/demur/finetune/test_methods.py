@@ -23,7 +23,7 @@ from tests.tiny_lalm import MAKERS
 torch = pytest.importorskip("torch")
 
 TRAINED = {"rrs", "sft", "circuit-breaker"}
-QUICK = {"validation_tokens": 3, "learning_rate": 0.01, "epochs": 2}
+QUICK = {"validation_tokens": 3, "learning_rate": 0.01, "epochs": 1}
 SLOW = {"qwen2_5_omni", "qwen3_omni_moe", "voxtral"}
 MODELS = ["text", *(pytest.param(each, marks=[pytest.mark.slow] if each in SLOW else []) for each in MAKERS)]
 
