@@ -13,6 +13,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	# Coqui imports torchaudio, whose wheel links CUDA: alone and without its native libraries it serves VITS on any machine
 	$(BIN)/pip install -q -c constraints.txt --no-deps torchaudio
 	rm -f $(VENV)/lib/python3.*/site-packages/torchaudio/lib/*.so
+	# Voxtral's tokenizer asks for an older numpy than the rest, which it does not need
+	$(BIN)/pip install -q -c constraints.txt --no-deps mistral-common
 	touch $@
 
 demo: setup

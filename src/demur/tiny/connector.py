@@ -106,7 +106,7 @@ def spelt(text: str, inventory: Mapping[str, int]) -> tuple[int, ...]:
 
 def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
     """Places of examples, batch after batch without end: each epoch in a new order, clips of like length together."""
-    epoch = 0
+    epoch, size = 0, min(size, len(lengths))
     while True:
         draw = np.random.default_rng(derive_seed("batches", seed, epoch))
         order = draw.permutation(len(lengths))

@@ -19,8 +19,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in (
             (texts, "BATCH", 24),
-            (stages, "HELD_OUT", 8),
-            (stages, "MEASURED", 8),
+            (stages, "HELD_OUT", 16),
+            (stages, "MEASURED", 16),
             (texts, "word_lists", lambda *_, **__: ["garden river stone cloud", "horse lemon piano chair"]),
             (train, "core_align", lambda: _some(train._core("demur-core:align"))),
         ):
@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for steps in (1, 2):
             train.main(
                 out,
-                sentences=40,
+                sentences=64,
                 passes=1,
                 manners=steps,
                 spell=steps,
