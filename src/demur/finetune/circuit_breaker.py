@@ -63,6 +63,7 @@ class Breaking(Objective):
         self.job, self.answers = job, answers
         self.questions = [question for question in job.split.train if question.id in answers]
         self.layers = sorted({layers.at_height(job.lalm.model, height) for height in job.options.heights})
+        self.top_layer = self.layers[-1]
 
     def turn(self, question: Question, epoch: int) -> Turn:
         instruction = pick(POOL, "instruction", self.job.seed, epoch, question.id)

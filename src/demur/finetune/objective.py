@@ -28,6 +28,8 @@ class Objective(Protocol):
     """What a method trains on."""
 
     questions: Sequence[Question]
+    top_layer: int | None = None
+    """The highest layer of the decoder that the loss depends on; those above get no adapter. None: all do."""
 
     def turn(self, question: Question, epoch: int) -> Turn:
         """The training input of a question in an epoch."""

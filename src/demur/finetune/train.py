@@ -7,7 +7,7 @@ and goes on from its last whole checkpoint gives the same losses as one that was
 
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def train(job: Job, objective: Objective) -> Tuned:
     """
     options: TrainOptions = job.options
     checkpoints = job.out / "checkpoints"
-    with low_rank(job.lalm.model, options, job.seed) as model:
+    with low_rank(job.lalm.model, options, job.seed, objective.top_layer) as model:
         with first_alone():
             last = last_checkpoint(checkpoints)
         done = 0 if last is None else int(last.name.rpartition("-")[2])
@@ -58,7 +58,7 @@ def train(job: Job, objective: Objective) -> Tuned:
 
 
 @contextmanager
-def low_rank(model: Any, options: TrainOptions, seed: int) -> Iterator[Any]:
+def low_rank(model: Any, options: TrainOptions, seed: int, top_layer: int | None = None) -> Iterator[Any]:
     """The model with fresh adapters on its text decoder, which add nothing yet; without them again afterwards."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -67,7 +67,7 @@ def low_rank(model: Any, options: TrainOptions, seed: int) -> Iterator[Any]:
         r=options.lora_r,
         lora_alpha=options.lora_alpha,  # type: ignore[arg-type]
         lora_dropout=options.lora_dropout,
-        target_modules=anatomy.decoder_targets(model, options.targets),
+        target_modules=_targets(model, options.targets, top_layer),
         task_type="CAUSAL_LM",
     )
     needed = [parameter.requires_grad for parameter in model.parameters()]
@@ -84,6 +84,13 @@ def low_rank(model: Any, options: TrainOptions, seed: int) -> Iterator[Any]:
         for parameter, need in zip(model.parameters(), needed, strict=True):
             parameter.requires_grad_(need)
         model.eval()
+
+
+def _targets(model: Any, names: Sequence[str], top_layer: int | None) -> list[str]:
+    found = anatomy.decoder_targets(model, names)
+    if top_layer is None:
+        return found
+    return [name for name in found if int(name.rpartition(".layers.")[2].partition(".")[0]) <= top_layer]
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -54,6 +54,7 @@ def _arguments(job: Job, folder: Path) -> TrainingArguments:
         use_cpu=job.lalm.device.type == "cpu",
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
         disable_tqdm=True,
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs by torchrun alone: DataParallel would split the hooks

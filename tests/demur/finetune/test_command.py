@@ -1,4 +1,4 @@
-"""`demur finetune` as a command: flags are the options of methods; it survives a kill, and runs as several processes."""
+"""`demur finetune` as a command: its flags are its options; it survives a kill, and runs as several processes."""
 
 import os
 import re
@@ -96,7 +96,7 @@ def test_a_process_that_is_killed_in_mid_epoch_goes_on(
 @pytest.mark.slow
 def test_two_processes_train_one_adapter(corpus: Corpus, tiny_folder: Callable[[str], Path], tmp_path: Path) -> None:
     model = tiny_folder("text")
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m", "demur.finetune"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "demur.finetune"]
     two = arguments(corpus, model, tmp_path / "two")
     done = run(*torchrun, *two, "--train-batch", 1, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr
