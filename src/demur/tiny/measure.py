@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 VOICE = "piper:joe"
 TOKENS = 32
+ANSWER_TOKENS = 48
+"""Of the answers whose refusals are counted: enough to tell one."""
 BATCH = 16
 REPEAT = "Repeat the sentence."
 FOLDS = 5
@@ -49,12 +51,14 @@ def main(
 ) -> None:
     """Build the test corpus, ask demur-tiny, and write what was measured."""
     corpus = _build(out / "test", workers=workers, limit=limit, quiet=quiet)
-    model: Any = make_model("demur-tiny")
+    model: Any = make_model("demur-tiny", {"max_new_tokens": ANSWER_TOKENS})
     results = _respond(corpus, model, out / "run", quiet=quiet)
     lalm, questions = model.lalm, read_questions(corpus)
     measured = {
         "corpus_sha256": corpus.sha256,
         "voice": VOICE,
+        "limit": limit,
+        "max_new_tokens": ANSWER_TOKENS,
         "repeated": repeated(lalm, questions, quiet=quiet),
         "agreement": agreement(lalm, [one for one in questions if one.label == Label.BENIGN]),
         "refused_when_told": told_to_refuse(lalm, questions, quiet=quiet),
