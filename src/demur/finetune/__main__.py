@@ -16,13 +16,13 @@ from demur.errors import UsageError
 EXAMPLES = """
 Examples:
 
-    demur finetune rrs --corpus tune --model demur-tiny --out adapters/rrs
+    demur finetune rrs --corpus tune --model hf:Qwen/Qwen2-Audio-7B-Instruct --out adapters/rrs
 
     demur finetune rrs --corpus tune --model hf:Qwen/Qwen2-Audio-7B-Instruct --dtype bfloat16 --out adapters/rrs
 
-    demur finetune sft --corpus tune --model demur-tiny --epochs 5 --seed 1 --out adapters/sft-1
+    demur finetune sft --corpus tune --model hf:Qwen/Qwen2-Audio-7B-Instruct --epochs 5 --seed 1 --out adapters/sft-1
 
-    demur respond --corpus test --model demur-tiny --adapter adapters/rrs --out runs/rrs
+    demur respond --corpus test --model hf:Qwen/Qwen2-Audio-7B-Instruct --adapter adapters/rrs --out runs/rrs
 """
 
 
