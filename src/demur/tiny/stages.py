@@ -148,7 +148,7 @@ def align(
     outcome: Callable[[str, str], Outcome],
     steps: int,
     seed: int,
-    every: int = 10,
+    every: int = 4,
     quiet: bool = False,
 ) -> None:
     """LoRA on text: refuse what is harmful; the checkpoint that is kept is chosen on held-out prompts."""
@@ -177,7 +177,7 @@ def align(
         return rates
 
     stage = Stage("alignment", steps, warmup=10)
-    fit(stage, folder, [(lora, 3e-4)], loss_at, measure=measure, measure_every=every, quiet=quiet)
+    fit(stage, folder, [(lora, 1.5e-4)], loss_at, measure=measure, measure_every=every, quiet=quiet)
     measured = {row["step"]: row for row in read_jsonl(folder / "log.jsonl") if row["stage"] == "alignment"}
     write_json(
         folder / "alignment.json", {"step": alignment.best({n: row for n, row in measured.items() if "harmful" in row})}
@@ -280,8 +280,8 @@ def _own_answers(writer: Writer, prompts: Sequence[alignment.Asked]) -> dict[tup
     ]
     asked.sort(key=lambda one: len(one[0]) + len(one[1]))
     answers: dict[tuple[str, str], str] = {}
-    for start in range(0, len(asked), 256):
-        part = asked[start : start + 256]
+    for start in range(0, len(asked), 64):
+        part = asked[start : start + 64]
         said = writer.answer([f"{text}\n{extra}" if extra else text for text, extra in part], tokens=ANSWER_TOKENS)
         answers |= dict(zip(part, said, strict=True))
     return answers
