@@ -41,9 +41,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _some(prompts: list) -> list:
-    """Four pairs and three plain benign prompts."""
-    pairs = sorted({one.pair_id for one in prompts if one.pair_id})[:8]
-    plain = [one for one in prompts if one.label == Label.BENIGN][:6]
+    """Few, but enough that some of each label are held out."""
+    pairs = sorted({one.pair_id for one in prompts if one.pair_id})[:12]
+    plain = [one for one in prompts if one.label == Label.BENIGN][:12]
     return [one for one in prompts if one.pair_id in pairs] + plain
 
 
