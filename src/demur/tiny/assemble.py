@@ -17,7 +17,7 @@ from demur.assets import cache_dir
 from demur.console import say
 from demur.errors import InputError
 from demur.files import read_json, sha256_file
-from demur.tiny.manners import SCALE
+from demur.tiny.lora import SCALE
 from demur.tiny.model import save_processor, untrained
 
 if TYPE_CHECKING:

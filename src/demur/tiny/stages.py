@@ -16,7 +16,7 @@ from demur.tiny import alignment, assemble
 from demur.tiny.connector import SPELL_WEIGHT, Example, Reader, Spelling, batches, hear, lesson_loss, pieces
 from demur.tiny.language import END_OF_TURN, Writer
 from demur.tiny.loop import Stage, fit
-from demur.tiny.manners import add_lora, without_lora
+from demur.tiny.lora import add_lora, without_lora
 from demur.tiny.model import untrained
 from demur.tiny.texts import ANSWER_TOKENS
 
@@ -44,9 +44,7 @@ def manners(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, 
     held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
     plan = _plan([len(one.said) + len(one.answer) for one in trained], steps, 16, seed)
 
-    def teach(batch: Sequence[Example]) -> "Tensor":
-        with without_lora(model):
-            return reader.logits(batch)
+    teach = _teacher(reader)
 
     def loss_at(step: int) -> "Tensor":
         batch = [trained[place] for place in plan[step]]
@@ -115,17 +113,15 @@ def answer(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, q
     held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
     plan = _plan([len(one.mel) for one in trained], steps, 16, seed + 1)
 
-    def teach(batch: Sequence[Example]) -> "Tensor":
-        with without_lora(model):
-            return reader.logits(batch)
+    teach = _teacher(reader)
 
     def loss_at(step: int) -> "Tensor":
         draw = np.random.default_rng(derive_seed("answer", seed, step))
         batch = [trained[place] for place in plan[step]]
         states = hear(model, [one.mel for one in batch], draw)
-        spelled = spelling(states, [one.spelt for one in batch])
+        spelt = spelling(states, [one.spelt for one in batch])
         as_text = lesson_loss(reader.logits(batch[:AS_TEXT]), batch[:AS_TEXT], teach)
-        return lesson_loss(reader.logits(batch, states), batch, teach) + SPELL_WEIGHT * spelled + as_text / 4
+        return lesson_loss(reader.logits(batch, states), batch, teach) + SPELL_WEIGHT * spelt + as_text / 4
 
     def measure(_step: int) -> dict[str, float]:
         with torch.no_grad():
@@ -163,9 +159,7 @@ def align(
     lora, reader = add_lora(model, RANKS["alignment"], seed=seed + 2), Reader(model, writer.tokenizer)
     repeats = [one for one in lessons[HELD_OUT:] if one.exact]
 
-    def teach(batch: Sequence[Example]) -> "Tensor":
-        with without_lora(model):
-            return reader.logits(batch)
+    teach = _teacher(reader)
 
     def loss_at(step: int) -> "Tensor":
         batch = alignment.batch_at(step, train, repeats, maker, seed)
@@ -209,6 +203,16 @@ def trained_parts(folder: Path, stages: Sequence[str]) -> "dict[str, Tensor]":
 def snapshot(folder: Path, step: int) -> Path:
     """Where the alignment's LoRA after so many steps is."""
     return folder / f"alignment-{step:04}.safetensors"
+
+
+def _teacher(reader: Reader) -> Callable[[Sequence[Example]], "Tensor"]:
+    """What the model says to the text without the LoRA that is being trained."""
+
+    def teach(batch: Sequence[Example]) -> "Tensor":
+        with without_lora(reader.model):
+            return reader.logits(batch)
+
+    return teach
 
 
 def _frozen(model: Any) -> Any:

@@ -5,7 +5,7 @@ import torch
 
 from demur.errors import InputError
 from demur.tiny import assemble
-from demur.tiny.manners import add_lora, without_lora
+from demur.tiny.lora import add_lora, without_lora
 
 
 @pytest.fixture
