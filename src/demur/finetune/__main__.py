@@ -74,11 +74,12 @@ def _main(
     """What every command does; `method` and `options` are not flags."""
     from demur.corpus import Corpus
     from demur.finetune.processes import local_device, rank
-    from demur.finetune.run import check_options, finetune
+    from demur.finetune.run import finetune
     from demur.models import make_model
+    from demur.options import check_options
     from evaluators.keyword import score_keyword
 
-    checked = check_options(method, plugins.find(plugins.METHODS, method).Options, options)
+    checked = check_options(plugins.find(plugins.METHODS, method).Options, options, f"the method {method!r}")
     tested = [Corpus(folder) for folder in held_out]
     loading = {
         "device": local_device() if device == "auto" else device,

@@ -17,19 +17,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from demur import plugins
 from demur.assets import cache_dir
 from demur.console import say
 from demur.corpus import Corpus
-from demur.errors import InputError, MissingDependency, UsageError
+from demur.errors import InputError, MissingDependency
 from demur.files import folder_lock, read_json, write_atomic, write_json
 from demur.finetune.data import Split, check_held_out, load_split
 from demur.finetune.methods import Job, Method, Tuned
 from demur.finetune.options import Options
 from demur.finetune.processes import first_alone, rank
 from demur.nouns import Modality, Outcome
+from demur.options import check_options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +67,7 @@ def finetune(
     """
     _check_packages()
     tuner: Method = plugins.find(plugins.METHODS, method)()
-    chosen = check_options(method, tuner.Options, options)
+    chosen = _options_of(method, tuner.Options, options)
     _check_modalities(lalm, chosen)
     split = load_split(
         corpus,
@@ -96,24 +95,12 @@ def finetune(
         return _finish(job, tuner.tune(job), {**plan, "base": base})
 
 
-def check_options(method: str, expected: type[Options], given: Options | Mapping[str, Any] | None) -> Options:
-    """The options of a method, from its own class or from names and values; what is None counts as not given.
-
-    Raises:
-        UsageError: the method does not take one, or not this value.
-    """
+def _options_of(method: str, expected: type[Options], given: Options | Mapping[str, Any] | None) -> Options:
+    """The options of a method, from its own class, from another method's, or from names and values."""
     if isinstance(given, expected):
         return given
-    values = given.model_dump() if isinstance(given, Options) else dict(given or {})
-    try:
-        return expected(**{name: value for name, value in values.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        flag = "--" + str(first["loc"][0]).replace("_", "-")
-        if first["type"] == "extra_forbidden":
-            known = ", ".join("--" + name.replace("_", "-") for name in expected.model_fields)
-            raise UsageError(f"the method {method!r} takes no {flag}; it takes: {known}") from None
-        raise UsageError(f"{flag} {first['input']!r}: {first['msg']}") from None
+    values = given.model_dump() if isinstance(given, Options) else given or {}
+    return check_options(expected, values, f"the method {method!r}")
 
 
 def _open(out: Path, plan: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from demur import plugins
 from demur.audio import Samples
-from demur.errors import UsageError
 from demur.nouns import Modality
+from demur.options import check_options
 
 NOT_ASKED = "not asked: the request budget is spent"
 """`Answer.error` of a query that a model left out because of `max_requests`; never recorded, always asked again."""
@@ -113,17 +113,5 @@ def make_model(spec: str, options: Mapping[str, Any] | None = None) -> Model:
     """
     kind, _, name = spec.partition(":")
     factory = plugins.find(plugins.MODELS, kind)
-    model: Model = factory(name, _check_options(kind, factory.Options, options or {}))
+    model: Model = factory(name, check_options(factory.Options, options or {}, f"a model of kind {kind!r}"))
     return model
-
-
-def _check_options(kind: str, expected: type[ModelOptions], given: Mapping[str, Any]) -> ModelOptions:
-    try:
-        return expected(**{key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        if first["type"] == "extra_forbidden":
-            known = ", ".join("--" + field.replace("_", "-") for field in expected.model_fields)
-            raise UsageError(f"a model of kind {kind!r} takes no {option}; it takes: {known}") from None
-        raise UsageError(f"{option} {first['input']!r}: {first['msg']}") from None
