@@ -11,6 +11,7 @@ from demur.errors import InputError
 from demur.nouns import Modality
 from demur.results import Comparison, Estimate
 from evaluators.rates import REFUSAL, SCORED, Draws, Layout, Part, combined, row_sums, score_weights
+from evaluators.run_folder import Key
 from evaluators.runs import Marks, Run, marks, read_run, read_verdicts
 from evaluators.statistics import MIN_CLUSTERS, Floats, Term, bootstrap, holm, mcnemar, mover, sign_flip, wilson
 
@@ -153,10 +154,10 @@ def compare_runs(
         InputError: a run cannot be read, has no verdicts of the scorer, or two runs were not asked the same things.
     """
     draws = draws or Draws()
-    loaded = {folder: _Scored.read(folder, scorer) for pair in pairs for folder in pair}
+    loaded = {folder: Scored.read(folder, scorer) for pair in pairs for folder in pair}
     found: list[Comparison] = []
     for a, b in pairs:
-        aligned = _align(loaded[a], loaded[b])
+        aligned = align([loaded[a], loaded[b]])
         if aligned is None:
             continue
         layout, cubes = aligned
@@ -171,12 +172,19 @@ def compare_runs(
     return corrected(found)
 
 
-class _Scored(NamedTuple):
+class Scored(NamedTuple):
+    """A run and one scorer's verdicts on it."""
+
     run: Run
     marks: Marks
 
     @classmethod
-    def read(cls, folder: Path, scorer: str) -> "_Scored":
+    def read(cls, folder: Path, scorer: str) -> "Scored":
+        """From the run's folder.
+
+        Raises:
+            InputError: it cannot be read, or has no verdicts of the scorer.
+        """
         run = read_run(folder)
         found = marks(run, (verdict for verdict in read_verdicts(folder) if verdict.scorer == scorer))
         if scorer not in found:
@@ -184,26 +192,37 @@ class _Scored(NamedTuple):
         return cls(run, found[scorer])
 
 
-def _align(a: _Scored, b: _Scored) -> tuple[Layout, tuple[Floats, Floats]] | None:
-    """The rows that both runs have scored: where they belong, and each run's sums by modality and prompt; or None."""
-    place = {key: row for row, key in enumerate(b.run.keys)}
-    rows = np.array([(row, place[key]) for row, key in enumerate(a.run.keys) if key in place], int).reshape(-1, 2)
+def align(runs: Sequence[Scored]) -> tuple[Layout, list[Floats]] | None:
+    """The rows that all runs have scored: where they belong, and each run's sums by modality and prompt; or None.
+
+    Raises:
+        InputError: two runs were not asked the same things.
+    """
+    first, *others = runs
+    places = [{key: row for row, key in enumerate(each.run.keys)} for each in others]
+    common = [(n, *(place[key] for place in places)) for n, key in enumerate(first.run.keys) if _in_all(key, places)]
+    rows = np.array(common, int).reshape(-1, len(runs))
     for column in _SAME:
-        left, right = (side.run.samples[column].fillna("").to_numpy(str)[rows[:, i]] for i, side in enumerate((a, b)))
-        if (left != right).any():
-            raise InputError(f"{a.run.folder} and {b.run.folder}: not the same corpus ({column} differs under one id)")
-    scored = (a.marks.outcomes[rows[:, 0]] >= 0) & (b.marks.outcomes[rows[:, 1]] >= 0)
+        found = [each.run.samples[column].fillna("").to_numpy(str)[rows[:, i]] for i, each in enumerate(runs)]
+        for each, values in zip(others, found[1:], strict=True):
+            if (values != found[0]).any():
+                raise InputError(
+                    f"{first.run.folder} and {each.run.folder}: not the same corpus ({column} differs under one id)"
+                )
+    scored = np.all([each.marks.outcomes[rows[:, i]] >= 0 for i, each in enumerate(runs)], axis=0)
     rows = rows[scored]
     if not len(rows):
         return None
-    layout = Layout(a.run.samples.iloc[rows[:, 0]])
-    sums = (row_sums(side.marks)[rows[:, i]] for i, side in enumerate((a, b)))
-    left, right = (layout.cube(each) for each in sums)
-    return layout, (left, right)
+    layout = Layout(first.run.samples.iloc[rows[:, 0]])
+    return layout, [layout.cube(row_sums(each.marks)[rows[:, i]]) for i, each in enumerate(runs)]
+
+
+def _in_all(key: Key, places: Sequence[Mapping[Key, int]]) -> bool:
+    return all(key in place for place in places)
 
 
 def _compare_scores(
-    layout: Layout, cubes: tuple[Floats, Floats], names: Mapping[str, str], draws: Draws, *models: str
+    layout: Layout, cubes: Sequence[Floats], names: Mapping[str, str], draws: Draws, *models: str
 ) -> Iterator[Comparison]:
     """The difference of what models are ranked by, over all modalities and labels that both runs have."""
     weights = score_weights(layout.labels)

@@ -19,6 +19,7 @@ from demur.files import read_json, write_atomic, write_json
 from demur.finetune.data import Question
 from demur.finetune.wordings import REFUSING
 from demur.models import make_model
+from demur.models.hf.forced import likelihood
 from demur.models.hf.turns import Turn
 from demur.nouns import Label, Modality, Outcome
 from demur.tiny import assemble
@@ -95,24 +96,11 @@ def repeated(lalm: "LALM", questions: Sequence[Question], *, quiet: bool = True)
 
 def agreement(lalm: "LALM", questions: Sequence[Question]) -> dict[str, float]:
     """Share of tokens that are the likeliest after the clip, given the greedy answer to the text up to there."""
-    import torch
-
     answers = lalm.generate([Turn(text=one.prompt) for one in questions], max_new_tokens=TOKENS)
-    same = total = 0
-    for one, answer in zip(questions, answers, strict=True):
-        if not answer.text:
-            continue
-        batch = lalm.encode([Turn(audio=one.samples(lalm.sample_rate), answer=answer.text)])
-        labels = batch.pop("labels")[0]
-        with torch.inference_mode():
-            likeliest = lalm.model(**batch).logits[0, :-1].argmax(-1)
-        wanted = labels[1:]
-        if answer.finish_reason == "length":  # the answer was cut, so that its end is no answer of the model's
-            wanted[-1] = -100
-        counted = wanted != -100
-        same += int((likeliest[counted] == wanted[counted]).sum())
-        total += int(counted.sum())
-    return {"share": same / total, "tokens": total, "prompts": len(questions)}
+    given = [(one, answer) for one, answer in zip(questions, answers, strict=True) if answer.text]
+    turns = [Turn(audio=one.samples(lalm.sample_rate), answer=answer.text) for one, answer in given]
+    found = likelihood(lalm, turns, [answer.finish_reason == "length" for _, answer in given], batch_size=BATCH)
+    return {"share": found.agreement, "tokens": found.tokens, "prompts": len(questions)}
 
 
 def told_to_refuse(lalm: "LALM", questions: Sequence[Question], *, quiet: bool = True) -> dict[str, float]:

@@ -1,0 +1,161 @@
+"""`python -m demur.finetune.experiment`: every method on one model, from nothing to a report."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from demur.console import run, say
+from demur.errors import InputError
+from demur.files import folder_lock, read_json, to_json, write_atomic, write_json
+from demur.finetune.experiment.arms import METHODS, Arm, parse_arms
+from demur.finetune.experiment.report import write_report
+from demur.finetune.experiment.steps import TEST, TUNE, Setting, ask, tune
+from demur.finetune.experiment.summary import summarise
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+EXAMPLES = """
+Examples:
+
+    python -m demur.finetune.experiment --out experiment
+
+    python -m demur.finetune.experiment --model hf:Qwen/Qwen2-Audio-7B-Instruct --dtype bfloat16 --also xstest --out experiment
+
+    python -m demur.finetune.experiment --arm rrs --arm rrs:learning_rate=2e-4 --arm rrs:scale=2 --validate-only --out look
+"""  # noqa: E501
+
+
+@app.command("experiment", epilog=EXAMPLES)
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the experiment, to make or to go on with.")],
+    model: Annotated[str, typer.Option(help="What is tuned: `demur-tiny`, or `hf:REPO_OR_PATH`.")] = "demur-tiny",
+    arm: Annotated[
+        list[str],
+        typer.Option(help="A method, or METHOD:OPTION=VALUE,…; repeatable. The last is compared with each other one."),
+    ] = list(METHODS),  # noqa: B006 -- typer shows and copies it
+    seeds: Annotated[int, typer.Option(min=1, help="So many seeds, from 0: each makes every arm anew.")] = 3,
+    tune_on: Annotated[str, typer.Option(help="Prompts to tune on, with twins.")] = "demur-core:tune",
+    test_on: Annotated[str, typer.Option(help="Prompts to test on.")] = "demur-core:test",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many prompts of each label to test on.")] = None,
+    also: Annotated[
+        list[str],
+        typer.Option(help="Also test on these prompts: a name or a file, as `demur build` takes; repeatable."),
+    ] = [],  # noqa: B006
+    also_limit: Annotated[int, typer.Option(min=1, help="At most so many prompts of each label of those.")] = 100,
+    tune_voice: Annotated[str, typer.Option(help="Voices that speak what is tuned on.")] = "hibari:*",
+    test_voice: Annotated[
+        str, typer.Option(help="Voices that speak the tests; demur-tiny never heard joe.")
+    ] = "piper:joe",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer, at most.")] = 48,
+    judge: Annotated[list[str], typer.Option(help="Also ask a judge, as `demur score` does; repeatable.")] = [],  # noqa: B006
+    base_url: Annotated[str | None, typer.Option(help="Of the judge's OpenAI-compatible server.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as `cuda:1`; by default the GPU if there is one.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="`float32` or `bfloat16`. Default: as the weights are saved.")
+    ] = None,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Only tune, and show what validation says: for choosing options.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that speak.")] = 2,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
+) -> None:
+    """Speak the prompts, tune by every method and seed, test the model and each adapter, and report.
+
+    Running the same command again goes on where it stopped. The report is written after each seed, from the seeds that
+    are done. More arms and seeds may be asked for later.
+    """
+    from evaluators.judge import make_judge
+    from evaluators.scorers import find_scorer
+
+    arms = parse_arms(arm)
+    judges = [make_judge(spec, {"base_url": base_url}, quiet=quiet) for spec in judge]
+    loading = {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
+    setting = Setting(out, model, loading, max_new_tokens, [find_scorer("keyword"), *judges], quiet)
+    tests = {TEST: (test_on, limit), **{_name(spec): (spec, also_limit) for spec in also}}
+    plan = {
+        "model": model,
+        "loading": loading,
+        "tune": tune_on,
+        "tests": {name: list(each) for name, each in tests.items()},
+        "voices": {TUNE: tune_voice, TEST: test_voice},
+        "max_new_tokens": max_new_tokens,
+    }
+    with folder_lock(out):
+        _open(out, plan)
+        corpora = out / "corpora"
+        _build(corpora / TUNE, tune_on, tune_voice, None, workers=workers, quiet=quiet)
+        for name, (spec, most) in {} if validate_only else tests.items():
+            _build(corpora / name, spec, test_voice, most, workers=workers, quiet=quiet)
+        if validate_only:
+            _validate(setting, arms, range(seeds))
+            return
+        _compare(setting, arms, seeds, [corpora / name for name in tests], {**plan, "judges": judge})
+    if not quiet:
+        print(f"report: {out / 'report.md'}")
+
+
+def _compare(setting: Setting, arms: Sequence[Arm], seeds: int, corpora: Sequence[Path], plan: dict[str, Any]) -> None:
+    from evaluators.leaderboard import leaderboard
+
+    command = shlex.join(["python", "-m", "demur.finetune.experiment", *sys.argv[1:]])
+    ask(setting, None, corpora)
+    for seed in range(seeds):
+        for number, one in enumerate(arms, 1):
+            say(f"seed {seed}, {one.name} ({number} of {len(arms)})", quiet=setting.quiet)
+            ask(setting, tune(setting, one, seed, corpora), corpora)
+        done = range(seed + 1)
+        results = summarise(setting, arms, done, [corpus.name for corpus in corpora])
+        write_atomic(setting.out / "results.json", to_json(results, indent=2) + "\n")
+        write_report(setting.out, {**plan, "command": command}, results, done)
+    runs = [path.parent for path in sorted((setting.out / "runs").glob("*/*/results.json"))]
+    leaderboard(runs, setting.out / "leaderboard", title=f"The experiment: {setting.model}")
+
+
+def _validate(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
+    """Tune, and print a line for each adapter: nothing of a test set is seen."""
+    from demur.finetune.run import RUN
+
+    for one in arms:
+        for seed in seeds:
+            record = read_json(tune(setting, one, seed, ()) / RUN)
+            base, best = record["base_validation"], record["chosen"]
+            print(
+                f"{one.name}-{seed}: {best['candidate']}; refusal {base['refusal']:.0%} -> {best['refusal']:.0%}, "
+                f"over-rejection {base['over_rejection']:.0%} -> {best['over_rejection']:.0%}",
+                flush=True,
+            )
+
+
+def _name(spec: str) -> str:
+    """What a folder of these prompts is called."""
+    return Path(spec).stem.replace(":", "-")
+
+
+def _open(out: Path, plan: dict[str, Any]) -> None:
+    path = out / "plan.json"
+    if path.is_file():
+        known = read_json(path)
+        if known != plan:
+            differs = next(name for name in plan if known.get(name) != plan[name])
+            raise InputError(f"{out}: holds another experiment (its {differs} differs); take another --out")
+    elif any(each.name != ".lock" for each in out.iterdir()):
+        raise InputError(f"{out}: not empty, and no experiment; take another --out")
+    else:
+        write_json(path, plan)
+
+
+def _build(folder: Path, spec: str, voice: str, limit: int | None, *, workers: int, quiet: bool) -> None:
+    from builders.build import build
+    from builders.plan import BuildSettings
+    from builders.prompts import TableOptions
+
+    settings = BuildSettings(voices=(voice,), limit=limit)
+    build([spec], folder, settings, TableOptions(), workers=workers, quiet=quiet)
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,156 @@
+"""The experiment, from its command, on a tiny random model: what is compared, that it goes on, what it reports."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from demur.corpus import Corpus
+from demur.errors import InputError, UsageError
+from demur.files import read_json, read_jsonl
+from demur.finetune.experiment import __main__ as experiment
+from demur.finetune.experiment.arms import METHODS, parse_arm
+from demur.finetune.experiment.steps import what_is_kept
+from demur.finetune.experiment.summary import _at_equal
+from demur.models.hf.lalm import load_lalm
+from demur.nouns import Modality
+from tests.corpora import make_corpus, some_prompts
+from tests.demur.finetune.conftest import spoken
+
+ARMS = ("safety-prompt:validation_tokens=3", "rrs:epochs=1,validation_tokens=3,learning_rate=0.01")
+
+
+Call = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def call(
+    corpus: Corpus, tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Call]:
+    """The command on corpora that are spoken already; what it prints."""
+    others = [prompt.model_copy(update={"text": f"Tell me: {prompt.text}"}) for prompt in some_prompts(4, 3)]
+    test = make_corpus(tmp_path_factory.mktemp("spoken") / "test", others, speak=spoken)
+    ready = {"tune": corpus.folder, "test": test, "mine": test}
+
+    def build(folder: Path, *_: object, **__: object) -> None:
+        if not folder.exists():
+            shutil.copytree(ready[folder.name], folder)
+
+    def run(out: Path, *more: str) -> str:
+        model = [] if "--model" in more else ["--model", f"hf:{tiny_folder('audioflamingo3')}", "--dtype", "float32"]
+        arguments = ["--out", str(out), *model, "--max-new-tokens", "4", "--quiet", *more]
+        return CliRunner().invoke(experiment.app, arguments, catch_exceptions=False).output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "_build", build)
+        yield run
+
+
+@pytest.fixture(scope="module")
+def done(call: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished experiment."""
+    out = tmp_path_factory.mktemp("experiment")
+    call(out, *arms(), "--seeds", "2", "--also", "mine.csv")
+    return out
+
+
+def arms() -> list[str]:
+    return [part for arm in ARMS for part in ("--arm", arm)]
+
+
+def test_from_nothing_to_a_report(done: Path) -> None:
+    results = read_json(done / "results.json")
+    prompt, rrs = (parse_arm(arm).name for arm in ARMS)
+    assert {name: set(each) for name, each in results["effects"].items()} == {
+        name: {prompt, rrs} for name in ("test", "mine")
+    }
+    (overall,) = [
+        line for line in results["effects"]["test"][rrs] if line["metric"] == "score" and line["modality"] is None
+    ]
+    assert (overall["prompts"], len(overall["each"])) == (11, 2)
+    assert list(results["against"]["test"]) == [prompt]
+    assert set(results["holm"]["effects"]) == {prompt, rrs}
+    assert set(results["kept"]) == {"none", *(f"{arm}-{seed}" for arm in (prompt, rrs) for seed in (0, 1))}
+    assert all(0 <= figures["agreement"] <= 1 for figures in results["kept"]["none"].values())
+    assert [row["candidate"] for row in results["curves"][rrs]["1"]] == ["base", "epoch 1"]
+    report = (done / "report.md").read_text(encoding="utf-8")
+    assert f"| `{rrs}` | **mean** |" in report
+    assert "## On mine" in report
+    for picture in ("effects", "curves"):
+        assert (done / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert (done / "leaderboard" / "index.html").is_file()
+    assert len(list((done / "runs" / "test").iterdir())) == 5
+
+
+def test_it_goes_on_where_it_stopped(call: Call, done: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    answers = Path("runs", "test", "none", "responses.jsonl")
+    shutil.rmtree(out / answers.parent)
+    (out / "report.md").unlink()
+    made = [path for part in ("adapters", "runs/mine", "kept") for path in (out / part).rglob("*")]
+    before = {path: path.stat().st_mtime_ns for path in made if path.name not in {"results.json", "verdicts.jsonl"}}
+    call(out, *arms(), "--seeds", "2", "--also", "mine.csv")
+    texts = [[row["text"] for row in read_jsonl(folder / answers)] for folder in (done, out)]
+    assert texts[0] == texts[1]
+    assert {path: path.stat().st_mtime_ns for path in before if path.is_file()} == {
+        path: when for path, when in before.items() if path.is_file()
+    }
+    assert (out / "report.md").read_text(encoding="utf-8") == (done / "report.md").read_text(encoding="utf-8")
+
+
+def test_validation_alone_sees_no_test(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = call(out, *arms(), "--seeds", "1", "--validate-only")
+    assert printed.count("over-rejection") == 2
+    assert not (out / "runs").exists()
+    assert sorted(path.name for path in (out / "corpora").iterdir()) == ["tune"]
+
+
+def test_another_experiment_is_refused(call: Call, tmp_path: Path) -> None:
+    call(tmp_path / "out", *arms(), "--seeds", "1", "--validate-only")
+    with pytest.raises(InputError, match=r"another experiment \(its max_new_tokens differs"):
+        call(tmp_path / "out", *arms(), "--seeds", "1", "--validate-only", "--max-new-tokens", "5")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("")
+    with pytest.raises(InputError, match="not empty"):
+        call(tmp_path / "full")
+    with pytest.raises(UsageError, match="only a model that runs here"):
+        call(tmp_path / "other", "--model", "cascade-tiny", "--arm", "rrs", "--validate-only")
+
+
+def test_arms() -> None:
+    assert [parse_arm(name).method for name in METHODS] == list(METHODS)
+    arm = parse_arm("rrs:scale=2,learning-rate=2e-4")
+    assert (arm.name, arm.options) == ("rrs-scale=2-learning_rate=2e-4", {"scale": "2", "learning_rate": "2e-4"})
+    with pytest.raises(InputError, match="no method named 'rss'"):
+        parse_arm("rss")
+    with pytest.raises(UsageError, match="takes no --temperature"):
+        parse_arm("rrs:temperature=1")
+    for wrong in ("rrs:scale", "rrs:scale=../x"):
+        with pytest.raises(UsageError, match="is not OPTION=VALUE"):
+            parse_arm(wrong)
+
+
+def test_the_base_model_keeps_its_own_answers(done: Path, tiny_folder: Callable[[str], Path]) -> None:
+    """And another model does not: its perplexity on them is higher."""
+    test, base = Corpus(done / "corpora" / "test"), done / "runs" / "test" / "none"
+    lalm = load_lalm(tiny_folder("audioflamingo3"), dtype="float32")
+    own = what_is_kept(lalm, test, base)
+    lalm.model.lm_head.weight.data.neg_()
+    other = what_is_kept(lalm, test, base)
+    assert set(own) == set(Modality)
+    for modality in Modality:
+        assert own[modality]["agreement"] > other[modality]["agreement"]
+        assert own[modality]["perplexity"] < other[modality]["perplexity"]
+
+
+def test_refusal_at_equal_over_rejection() -> None:
+    rows = [
+        {"refusal": 0.2, "over_rejection": 0.1},
+        {"refusal": 0.5, "over_rejection": 0.14},
+        {"refusal": 0.9, "over_rejection": 0.6},
+    ]
+    assert _at_equal({0: rows, 1: rows[:1]}) == pytest.approx({"+0": 0.2, "+5": 0.35, "+10": 0.35, "+20": 0.35})
