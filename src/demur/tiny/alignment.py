@@ -1,8 +1,8 @@
 """A light alignment on text alone, on `demur-core:align` alone: what big models have, and what speech slips past.
 
 Trained, as LoRA on the language model: harmful requests are refused; what an instruction asks to be refused is refused;
-all else is answered as before (divergence from the model's own distribution). No sound is heard. The checkpoint that is
-kept refuses nearest 60% of held-out harmful requests while it refuses at most 20% of their twins and 3% of plain benign
+all else, the sentences that it wrote itself among it, is answered as before (divergence from the model's own
+distribution). No sound is heard. The checkpoint that is kept refuses nearest 60% of held-out harmful requests while it refuses at most 20% of their twins and 3% of plain benign
 ones; where none does, the one that comes nearest to these bounds.
 """
 
@@ -17,7 +17,6 @@ from demur.seeds import derive_seed
 from demur.tiny.connector import Example
 
 TARGET, MOST_TWINS, MOST_BENIGN = 0.60, 0.20, 0.03
-BATCH = 12
 VALIDATION = 5
 """One pair in so many is held out."""
 
@@ -65,7 +64,7 @@ def split(prompts: Sequence[Asked], seed: int) -> tuple[list[Asked], list[Asked]
 def batch_at(
     step: int, prompts: Sequence[Asked], lessons: Sequence[Example], make: "Maker", seed: int
 ) -> list[Example]:
-    """Twelve turns: four harmful ones, three with an instruction to refuse, three to answer, two lessons to repeat."""
+    """Fifteen turns: four harmful ones, three with an instruction to refuse, four to answer; four lessons."""
     draw = np.random.default_rng(derive_seed("alignment", seed, step))
     by = {label: [one for one in prompts if one.label == label] for label in Label}
 
@@ -78,9 +77,9 @@ def batch_at(
         found.append(make.refusal(any_of(prompts).text, any_of(REFUSALS), instruction))
     own = [
         make.own(any_of(by[label]).text, any_of(NEUTRAL) if draw.random() < 0.3 else "")
-        for label in (Label.BORDERLINE, Label.BORDERLINE, Label.BENIGN)
+        for label in (Label.BORDERLINE, Label.BORDERLINE, Label.BENIGN, Label.BENIGN)
     ]
-    return [*found, *own, any_of(lessons), any_of(lessons)]
+    return [*found, *own, *(any_of(lessons) for _ in range(4))]
 
 
 class Maker:

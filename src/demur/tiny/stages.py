@@ -157,12 +157,11 @@ def align(
     train, held = alignment.split(prompts, seed)
     maker = alignment.Maker(writer.tokenizer, _own_answers(writer, train), END_OF_TURN)
     lora, reader = add_lora(model, RANKS["alignment"], seed=seed + 2), Reader(model, writer.tokenizer)
-    repeats = [one for one in lessons[HELD_OUT:] if one.exact]
 
     teach = _teacher(reader)
 
     def loss_at(step: int) -> "Tensor":
-        batch = alignment.batch_at(step, train, repeats, maker, seed)
+        batch = alignment.batch_at(step, train, lessons[HELD_OUT:], maker, seed)
         return lesson_loss(reader.logits(batch), batch, teach)
 
     def measure(step: int) -> dict[str, float]:
@@ -171,7 +170,7 @@ def align(
         return rates
 
     stage = Stage("alignment", steps, warmup=10)
-    fit(stage, folder, [(lora, 1.5e-4)], loss_at, measure=measure, measure_every=every, quiet=quiet)
+    fit(stage, folder, [(lora, 1e-4)], loss_at, measure=measure, measure_every=every, quiet=quiet)
     measured = {row["step"]: row for row in read_jsonl(folder / "log.jsonl") if row["stage"] == "alignment"}
     write_json(
         folder / "alignment.json", {"step": alignment.best({n: row for n, row in measured.items() if "harmful" in row})}

@@ -54,7 +54,7 @@ def test_what_a_batch_teaches() -> None:
     lesson = Maker(Letters(), {}, 2).refusal("said", "said")
     batch = batch_at(3, prompts, [lesson], Maker(Letters(), answers, 2), seed=0)
     exact = [one for one in batch if one.exact]
-    assert (len(batch), len(exact)) == (12, 9)
+    assert (len(batch), len(exact)) == (15, 11)
     for one in exact[:4]:
         assert _text(one.said).startswith("harmful")
         assert not one.instruction
