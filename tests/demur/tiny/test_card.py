@@ -67,7 +67,7 @@ def test_numbers_appear_as_given() -> None:
     for text in ("`asr==3.4`, `llm==1.2`, from", "19.2 MB", f"sha256 `{'c' * 64}`", f"data sha256 `{'d' * 16}…`"):
         assert text in shown
     assert "Seed 17;" in shown
-    assert "torch 2.99, numpy 9.8.7 on a abacus (z80)" in shown
+    assert "numpy 9.8.7, torch 2.99 on a abacus (z80)" in shown
     assert "5.7 points [4.7, 6.7]" in shown
 
 
