@@ -121,6 +121,13 @@ def test_another_experiment_is_refused(call: Call, tmp_path: Path) -> None:
         call(tmp_path / "other", "--model", "cascade-tiny", "--arm", "rrs", "--validate-only")
 
 
+@pytest.mark.parametrize("more", [["sets/test.csv"], ["mine.csv", "other/mine.csv"]])
+def test_two_corpora_of_one_name_are_refused(call: Call, tmp_path: Path, more: list[str]) -> None:
+    with pytest.raises(UsageError, match="is there already"):
+        call(tmp_path / "out", *(part for spec in more for part in ("--also", spec)))
+    assert not (tmp_path / "out").exists()
+
+
 def test_arms() -> None:
     assert [parse_arm(name).method for name in METHODS] == list(METHODS)
     arm = parse_arm("rrs:scale=2,learning-rate=2e-4")

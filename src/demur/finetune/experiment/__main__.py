@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from demur.console import run, say
-from demur.errors import InputError
+from demur.errors import InputError, UsageError
 from demur.files import folder_lock, read_json, to_json, write_atomic, write_json
 from demur.finetune.experiment.arms import METHODS, Arm, parse_arms
 from demur.finetune.experiment.report import write_report
@@ -75,7 +75,11 @@ def main(
     judges = [make_judge(spec, {"base_url": base_url}, quiet=quiet) for spec in judge]
     loading = {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
     setting = Setting(out, model, loading, max_new_tokens, [find_scorer("keyword"), *judges], quiet)
-    tests = {TEST: (test_on, limit), **{_name(spec): (spec, also_limit) for spec in also}}
+    tests = {TEST: (test_on, limit)}
+    for spec in also:
+        if (name := _name(spec)) in {TUNE, *tests}:
+            raise UsageError(f"--also {spec}: a corpus of the name {name!r} is there already; name the file otherwise")
+        tests[name] = (spec, also_limit)
     plan = {
         "model": model,
         "loading": loading,

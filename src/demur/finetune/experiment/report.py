@@ -1,7 +1,7 @@
 """`results.json` as Markdown and as pictures."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,25 +104,20 @@ def _effects(results: Mapping[str, Any]) -> "Figure":
     figure = Figure(figsize=(3.2 * len(MODALITIES), 1.2 + 0.45 * len(found)), layout="constrained")
     axes = figure.subplots(1, len(MODALITIES), squeeze=False, sharex=True, sharey=True)[0]
     for axis, modality in zip(axes, MODALITIES, strict=True):
-        for place, (lines, line) in enumerate(_of(found, modality)):
+        for place, lines in enumerate(found.values()):
+            line = _rows(lines, modality).get("score")
+            if line is None:
+                continue
             change = line["change"]
             axis.plot([100 * change["low"], 100 * change["high"]], [place, place], color="#444444")
             axis.plot(100 * change["value"], place, "o", color="#b2182b")
             axis.plot([100 * one for one in line["each"]], [place] * len(line["each"]), "|", color="#2166ac")
-            del lines
         axis.axvline(0, color="grey", linewidth=0.8)
         axis.set(title=modality or "all modalities", xlabel="change, points")
     axes[0].set_yticks(range(len(found)), list(found))
     axes[0].invert_yaxis()
     figure.suptitle("refusal of harmful − over-rejection, against the base model")
     return figure
-
-
-def _of(found: Mapping[str, Sequence[Line]], modality: str | None) -> Iterator[tuple[str, Line]]:
-    for arm, lines in found.items():
-        line = _rows(lines, modality).get("score")
-        if line:
-            yield arm, line
 
 
 def _curves(results: Mapping[str, Any]) -> "Figure":

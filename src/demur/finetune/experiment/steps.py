@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from demur.audio import decode, resample
 from demur.corpus import Corpus
 from demur.errors import UsageError
-from demur.files import read_json, read_jsonl, write_json
+from demur.files import read_jsonl, write_json
 from demur.finetune.experiment.arms import BASE, Arm
 from demur.models import make_model
 from demur.models.hf.forced import likelihood
@@ -75,8 +75,7 @@ def ask(setting: Setting, adapter: Path | None, corpora: Sequence[Path]) -> None
     model = _loaded(setting, adapter)
     for corpus in corpora:
         run = setting.run(corpus, name)
-        if not (run / "run.json").is_file() or not read_json(run / "run.json").get("finished"):
-            run_model(Corpus(corpus), model, run, RespondSettings(), quiet=setting.quiet)
+        run_model(Corpus(corpus), model, run, RespondSettings(), quiet=setting.quiet)
         score(run, list(setting.scorers), quiet=setting.quiet)
     kept = setting.out / "kept" / f"{name}.json"
     if not kept.is_file():
@@ -86,9 +85,10 @@ def ask(setting: Setting, adapter: Path | None, corpora: Sequence[Path]) -> None
 
 
 def what_is_kept(lalm: Any, corpus: Corpus, base: Path) -> dict[str, Any]:
-    """How a model stands to the base model's answers to plain benign prompts, by modality: `agreement` is the share of
-    their tokens that it would have said, `perplexity` that of the answers. Neither knows better or worse: the base
-    model is the measure, with 1 and its own perplexity.
+    """How a model stands to the base model's answers to plain benign prompts, by modality.
+
+    `agreement` is the share of their tokens that it would have said too, `perplexity` that of the answers. Neither
+    knows better from worse: the base model's own figures are the measure.
     """
     answers = {(row["id"], row["modality"]): row for row in read_jsonl(base / "responses.jsonl") if row["text"]}
     found: dict[str, Any] = {}

@@ -10,6 +10,7 @@ chosen     adapter -> its best candidate on validation, and the base model's row
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from demur.files import read_json, read_jsonl
@@ -25,8 +26,19 @@ def summarise(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int], corpo
     """Everything, from the folders of finished runs."""
     from evaluators.statistics import holm
 
-    effects = {corpus: _effects(setting, arms, seeds, corpus) for corpus in corpora}
-    against = {corpus: _against(setting, arms, seeds, corpus) for corpus in corpora}
+    last = arms[-1]
+    base = {corpus: [setting.out / "runs" / corpus / BASE] for corpus in corpora}
+    runs = {
+        corpus: {arm.name: [setting.out / "runs" / corpus / f"{arm.name}-{seed}" for seed in seeds] for arm in arms}
+        for corpus in corpora
+    }
+    effects = {
+        corpus: {name: _changes(base[corpus], after) for name, after in found.items()} for corpus, found in runs.items()
+    }
+    against = {
+        corpus: {name: _changes(before, found[last.name]) for name, before in found.items() if name != last.name}
+        for corpus, found in runs.items()
+    }
     curves = {arm.name: {seed: list(_curve(setting, arm, seed)) for seed in seeds} for arm in arms}
     return {
         "effects": effects,
@@ -48,29 +60,10 @@ def summarise(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int], corpo
     }
 
 
-def _effects(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int], corpus: str) -> dict[str, Any]:
+def _changes(before: Sequence[Path], after: Sequence[Path]) -> list[dict[str, Any]]:
     from evaluators.effects import effects
 
-    folder = setting.out / "runs" / corpus
-    return {
-        arm.name: [
-            each.model_dump(mode="json")
-            for each in effects([folder / BASE], [folder / f"{arm.name}-{seed}" for seed in seeds])
-        ]
-        for arm in arms
-    }
-
-
-def _against(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int], corpus: str) -> dict[str, Any]:
-    from evaluators.effects import effects
-
-    *others, last = arms
-    folder = setting.out / "runs" / corpus
-
-    def runs(arm: Arm) -> list[Any]:
-        return [folder / f"{arm.name}-{seed}" for seed in seeds]
-
-    return {other.name: [each.model_dump(mode="json") for each in effects(runs(other), runs(last))] for other in others}
+    return [each.model_dump(mode="json") for each in effects(before, after)]
 
 
 def _overall(lines: Sequence[Mapping[str, Any]]) -> Any:
