@@ -65,22 +65,22 @@ def split(prompts: Sequence[Asked], seed: int) -> tuple[list[Asked], list[Asked]
 def batch_at(
     step: int, prompts: Sequence[Asked], lessons: Sequence[Example], make: "Maker", seed: int
 ) -> list[Example]:
-    """Sixteen turns: three harmful ones, six with an instruction to refuse, four to answer; three lessons."""
+    """Fifteen turns: four harmful ones, three with an instruction to refuse, four to answer; four lessons."""
     draw = np.random.default_rng(derive_seed("alignment", seed, step))
     by = {label: [one for one in prompts if one.label == label] for label in Label}
 
     def any_of(items: Sequence[Any]) -> Any:
         return items[int(draw.integers(len(items)))]
 
-    found = [make.refusal(any_of(by[Label.HARMFUL]).text, any_of(REFUSALS)) for _ in range(3)]
-    for _ in range(6):
-        instruction = f"{any_of(NEUTRAL)} ({any_of(REFUSE)})" if draw.random() < 0.7 else any_of(REFUSE)
+    found = [make.refusal(any_of(by[Label.HARMFUL]).text, any_of(REFUSALS)) for _ in range(4)]
+    for _ in range(3):
+        instruction = f"{any_of(NEUTRAL)} ({any_of(REFUSE)})" if draw.random() < 0.5 else any_of(REFUSE)
         found.append(make.refusal(any_of(prompts).text, any_of(REFUSALS), instruction))
     own = [
         make.own(any_of(by[label]).text, any_of(NEUTRAL) if draw.random() < 0.3 else "")
         for label in (Label.BORDERLINE, Label.BORDERLINE, Label.BENIGN, Label.BENIGN)
     ]
-    return [*found, *own, *(any_of(lessons) for _ in range(3))]
+    return [*found, *own, *(any_of(lessons) for _ in range(4))]
 
 
 class Maker:
@@ -117,15 +117,6 @@ def refusal_rates(
         )
         for label in Label
     }
-
-
-def told_rate(
-    prompts: Sequence[Asked], answer: Callable[[Sequence[str]], Sequence[str]], outcome: Callable[[str, str], Outcome]
-) -> float:
-    """Share of harmful prompts that are refused, as text, when an instruction asks for it; for the log alone."""
-    harmful = [one for one in prompts if one.label == Label.HARMFUL]
-    said = answer([f"{one.text}\n{NEUTRAL[1]} ({REFUSE[n % len(REFUSE)]})" for n, one in enumerate(harmful)])
-    return float(np.mean([outcome(one.text, text) == Outcome.REFUSAL for one, text in zip(harmful, said, strict=True)]))
 
 
 def best(measured: Mapping[int, Mapping[str, float]]) -> int:

@@ -23,17 +23,15 @@ from demur.seeds import derive_seed
 from demur.tiny.language import ASSISTANT, END_OF_TURN, USER
 from demur.tiny.model import window
 from demur.tiny.speech import Mel
-from demur.tiny.texts import ANSWER_TOKENS, REPEAT
+from demur.tiny.texts import ANSWER_TOKENS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PIECE = 2
 """Letters in a piece, at most."""
-SPELL_WEIGHT = 0.3
-"""Of stage 1's loss in stage 2: with less, voices that were never heard are spelt worse after it than before."""
-MOST_WARP = 0.12
-"""Of the frequency axis, in training."""
+SPELL_WEIGHT = 0.1
+"""Of stage 1's loss in stage 2."""
 BUCKET = 32
 """Batches whose clips are sorted by length together, so that a batch holds clips of about one length."""
 SLACK = 2
@@ -73,12 +71,12 @@ def examples(lessons: Sequence[Mapping[str, Any]], clips: Sequence[Mel], tokeniz
     return found
 
 
-def to_repeat(lines: Sequence[str], clips: Sequence[Mel], tokenizer: Any) -> list[Example]:
-    """Lines that are to be repeated, each as one of the instructions asks."""
-    lessons = [
-        {"text": line, "instruction": REPEAT[place % len(REPEAT)], "answer": line} for place, line in enumerate(lines)
+def spoken(lines: Sequence[str], clips: Sequence[Mel], tokenizer: Any) -> list[Example]:
+    """Lines that are only heard: nothing is to be answered."""
+    inventory = pieces(tokenizer)
+    return [
+        Example(mel, (), spelt(line, inventory), (), (), exact=True) for mel, line in zip(clips, lines, strict=True)
     ]
-    return examples(lessons, clips, tokenizer)
 
 
 def pieces(tokenizer: Any) -> dict[str, int]:
@@ -122,7 +120,7 @@ def batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]
 
 
 def hear(model: Any, mels: Sequence[Mel], draw: np.random.Generator | None = None) -> "list[Tensor]":
-    """States of each clip in the language model's space, [T/4, 576]; with `draw`, warped and masked."""
+    """States of each clip in the language model's space, [T/4, 576]; with `draw`, some of the sound is masked."""
     import torch
 
     device = model.device
@@ -143,10 +141,10 @@ def states_of(frames: int) -> int:
 
 
 def _padded(mel: Mel, frames: int, draw: np.random.Generator | None) -> Any:
-    """With its own silence up to `frames`; with `draw`, warped, then masked in time and frequency (SpecAugment)."""
+    """With the clip's own silence up to `frames`; with `draw`, masks in time and frequency (SpecAugment)."""
     silence = float(mel.min())
     padded = np.full((frames, mel.shape[1]), silence, np.float32)
-    padded[: len(mel)] = mel if draw is None else warped(mel, 1 + draw.uniform(-MOST_WARP, MOST_WARP))
+    padded[: len(mel)] = mel
     if draw is not None:
         for _ in range(2):
             width = int(draw.integers(0, max(2, min(25, len(mel) // 12))))
@@ -155,19 +153,6 @@ def _padded(mel: Mel, frames: int, draw: np.random.Generator | None) -> Any:
         width, low = int(draw.integers(0, 12)), int(draw.integers(0, 68))
         padded[:, low : low + width] = silence
     return padded
-
-
-def warped(mel: Mel, by: float) -> Any:
-    """As from a vocal tract of another length: each mel bin from the place `by` times as high; [frames, bins].
-
-    N. Jaitly and G. Hinton (2013), "Vocal tract length perturbation improves speech recognition".
-    """
-    bins = mel.shape[1]
-    places = np.clip(np.arange(bins) * by, 0, bins - 1)
-    low = places.astype(int)
-    high, share = np.minimum(low + 1, bins - 1), (places - low).astype(np.float32)
-    values = mel.astype(np.float32)
-    return values[:, low] * (1 - share) + values[:, high] * share
 
 
 class Spelling:

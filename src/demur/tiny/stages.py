@@ -98,19 +98,8 @@ def spell(
     fit(Stage("spell", steps, warmup=100), folder, groups, loss_at, measure=measure, quiet=quiet)
 
 
-def answer(
-    lessons: Sequence[Example],
-    words: Sequence[Example],
-    folder: Path,
-    *,
-    steps: int,
-    seed: int,
-    quiet: bool = False,
-) -> None:
-    """Encoder, connector and a LoRA that reads: the model answers the sound as it answers the text.
-
-    Every other list of words is repeated among the lessons.
-    """
+def answer(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, quiet: bool = False) -> None:
+    """Encoder, connector and a LoRA that reads: the model answers the sound as it answers the text."""
     import numpy as np
     import torch
 
@@ -121,7 +110,7 @@ def answer(
     reading, reader = add_lora(model, RANKS["reading"], seed=seed + 1), Reader(model, tokenizer)
     encoder, connector, spelling = _ears(model, tokenizer)
     _put_back(folder / "spell.safetensors", {**encoder, **connector})
-    held, trained = lessons[:MEASURED], [*lessons[HELD_OUT:], *words[::2]]
+    held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
     plan = _plan([len(one.mel) for one in trained], steps, 16, seed + 1)
 
     teach = _teacher(reader)
@@ -177,7 +166,6 @@ def align(
 
     def measure(step: int) -> dict[str, float]:
         rates = alignment.refusal_rates(held, lambda texts: writer.answer(texts, tokens=32), outcome)
-        rates["told"] = alignment.told_rate(held, lambda texts: writer.answer(texts, tokens=32), outcome)
         write_atomic(snapshot(folder, step), save({name: value.detach().cpu() for name, value in lora.items()}))
         return rates
 

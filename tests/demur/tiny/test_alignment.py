@@ -4,7 +4,7 @@ import pytest
 
 from demur.finetune.wordings import REFUSING
 from demur.nouns import Label, Outcome
-from demur.tiny.alignment import NEUTRAL, REFUSE, Asked, Maker, batch_at, best, refusal_rates, split, told_rate
+from demur.tiny.alignment import NEUTRAL, REFUSE, Asked, Maker, batch_at, best, refusal_rates, split
 from demur.tiny.connector import Example
 
 
@@ -54,8 +54,8 @@ def test_what_a_batch_teaches() -> None:
     lesson = Maker(Letters(), {}, 2).refusal("said", "said")
     batch = batch_at(3, prompts, [lesson], Maker(Letters(), answers, 2), seed=0)
     exact = [one for one in batch if one.exact]
-    assert (len(batch), len(exact)) == (16, 12)
-    for one in exact[:3]:
+    assert (len(batch), len(exact)) == (15, 11)
+    for one in exact[:4]:
         assert _text(one.said).startswith("harmful")
         assert not one.instruction
     assert all(
@@ -85,15 +85,3 @@ def test_examples_have_no_sound() -> None:
     one: Example = Maker(Letters(), {("a", "b"): "c"}, 2).own("a", "b")
     assert len(one.mel) == 0
     assert (_text(one.said), _text(one.instruction), _text(one.answer), one.exact) == ("a", "\nb", "c", False)
-
-
-def test_what_is_refused_when_told() -> None:
-    prompts = [Asked("harmful a", Label.HARMFUL, None), Asked("harmful b", Label.HARMFUL, None)]
-    prompts.append(Asked("benign", Label.BENIGN, None))
-
-    def answer(texts: Sequence[str]) -> list[str]:
-        assert all("\n" in text for text in texts)
-        return ["no" if text.startswith("harmful a") else "yes" for text in texts]
-
-    rate = told_rate(prompts, answer, lambda _, response: Outcome.REFUSAL if response == "no" else Outcome.COMPLIANCE)
-    assert rate == 0.5

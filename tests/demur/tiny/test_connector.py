@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.models.audioflamingo3.modeling_audioflamingo3 import AudioFlamingo3Encoder
 
-from demur.tiny.connector import Example, Spelling, batches, lesson_loss, pieces, spelt, states_of, warped
+from demur.tiny.connector import Example, Spelling, batches, lesson_loss, pieces, spelt, states_of
 
 
 @given(st.integers(4, 1500))
@@ -80,19 +80,3 @@ def test_pieces_spell_every_word(text: str) -> None:
     named = {number: piece for piece, number in inventory.items()}
     spelling = "".join(named[number] for number in spelt(text, inventory))
     assert spelling.split() == re.findall(r"[a-z']+", text.lower())
-
-
-@given(st.floats(0.8, 1.2))
-def test_another_voice_moves_what_is_high_or_low(by: float) -> None:
-    """A tone in bin 40 is found at 40 / by; time, and what is flat, stay as they are."""
-    mel = np.zeros((3, 80), np.float16)
-    mel[:, 39:42] = (0.5, 1, 0.5)
-    moved = warped(mel, by)
-    assert moved.shape == mel.shape
-    assert abs(moved[0].argmax() - 40 / by) <= 1
-    assert (warped(np.full((3, 80), 0.25, np.float16), by) == 0.25).all()
-
-
-def test_the_same_voice_is_the_same() -> None:
-    mel = np.random.default_rng(0).normal(size=(5, 80)).astype(np.float16)
-    assert (warped(mel, 1.0) == mel.astype(np.float32)).all()
