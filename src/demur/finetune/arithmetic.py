@@ -79,6 +79,11 @@ def targets(states: "Tensor", shift: Shift, scale: float) -> "Tensor":
     return states + scale * shift.masked
 
 
+def begins_with(states: "Tensor", weight: "Tensor", token: int) -> float:
+    """Part of the rows whose likeliest token is this one: states [N, d], head weight [V, d]."""
+    return float(((states.to(weight) @ weight.T).argmax(dim=1) == token).float().mean())
+
+
 def adapted(model: Any) -> Iterator[tuple["Tensor", "Tensor", float]]:
     """A [r, in], B [out, r] and s of every low-rank adapter in a model that PEFT wraps."""
     for module in model.modules():

@@ -30,7 +30,7 @@ class Options(BaseModel):
     )
     token: str = Field("I", min_length=1, description="The token that a refusal of this model begins with.")
     batch_size: int = Field(
-        8, ge=1, description="Questions that are captured or answered together; no effect on training."
+        16, ge=1, description="Questions that are captured or answered together; no effect on training."
     )
 
 

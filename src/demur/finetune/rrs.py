@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from demur.console import say
 from demur.finetune import arithmetic
 from demur.finetune.data import Question
 from demur.finetune.methods import Job, Tuned
@@ -37,6 +38,10 @@ from demur.nouns import Label
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+FOLLOWS = 0.5
+"""A model that refuses fewer than these when it is told to gives the shift another meaning."""
 
 
 class RRSOptions(TrainOptions):
@@ -75,14 +80,25 @@ class RRS:
         harmful, benign = job.capture(job.split.train.harmful), job.capture(job.split.train.benign)
         refusing = job.capture(job.split.train.harmful, REFUSING)
         delta = arithmetic.refusal_shift(refusing, benign if options.centroid == "benign" else harmful)
-        row = head_weight(job.lalm.model)[token].detach().float().cpu()
-        shift = arithmetic.mask_shift(delta, row, options.mask, options.fraction)
+        weight = head_weight(job.lalm.model).detach()
+        shift = arithmetic.mask_shift(delta, weight[token].float().cpu(), options.mask, options.fraction)
+        begins = {
+            name: arithmetic.begins_with(states, weight, token)
+            for name, states in (("refusing", refusing), ("harmful", harmful), ("benign", benign))
+        }
+        if begins["refusing"] < FOLLOWS:
+            say(
+                f"note: told to refuse, this model begins only {begins['refusing']:.0%} of its answers with "
+                f"{options.token!r}; what it is moved towards is then not all refusal (`shift` in run.json)",
+                quiet=job.quiet,
+            )
         tuned = train(job, Reshaping(job, shift, harmful, benign))
         facts = {
             "gain": shift.gain,
             "whole_gain": shift.whole_gain,
             "features_kept": float(shift.kept.float().mean()),
             "shift_norm": float(shift.masked.norm()),
+            "begins_with_token": begins,
         }
         return Tuned(tuned.chosen, tuned.after, {"shift": facts})
 

@@ -166,6 +166,7 @@ def align(
 
     def measure(step: int) -> dict[str, float]:
         rates = alignment.refusal_rates(held, lambda texts: writer.answer(texts, tokens=32), outcome)
+        rates["told"] = alignment.told_rate(held, lambda texts: writer.answer(texts, tokens=32), outcome)
         write_atomic(snapshot(folder, step), save({name: value.detach().cpu() for name, value in lora.items()}))
         return rates
 

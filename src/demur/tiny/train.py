@@ -36,7 +36,7 @@ def main(
     manners: Annotated[int, typer.Option(min=1, help="Steps of learning to repeat, on text.")] = 60,
     spell: Annotated[int, typer.Option(min=1, help="Steps of 32 clips: states that look like the words said.")] = 1500,
     answer: Annotated[int, typer.Option(min=1, help="Steps of 16 clips: answering the sound like the text.")] = 520,
-    align: Annotated[int, typer.Option(min=1, help="Steps of learning to refuse, on text.")] = 120,
+    align: Annotated[int, typer.Option(min=1, help="Steps of learning to refuse, on text.")] = 100,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that speak.")] = 2,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,

@@ -76,6 +76,12 @@ def test_top_m_keeps_the_published_number_of_features() -> None:
         assert int(arithmetic.mask_shift(delta, torch.ones(16), "top-m", fraction).kept.sum()) == count
 
 
+def test_how_many_begin_with_a_token() -> None:
+    states = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0], [-1.0, -2.0]])
+    weight = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.bfloat16)
+    assert arithmetic.begins_with(states, weight, 1) == 0.75
+
+
 def test_a_shift_that_lowers_the_refusal_logit_stops() -> None:
     with pytest.raises(InputError, match=r"change the logit .* by -3"):
         arithmetic.mask_shift(torch.tensor([-1.0, -2.0]), torch.ones(2), "top-m", 1.0)

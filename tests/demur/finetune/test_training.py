@@ -122,6 +122,7 @@ def test_a_linear_model_is_moved_to_where_it_should_be(tmp_path: Path) -> None:
     tuned = RRS().tune(job)
     assert tuned.facts["shift"]["gain"] == pytest.approx(7.5)
     assert tuned.facts["shift"]["features_kept"] == 0.5
+    assert tuned.facts["shift"]["begins_with_token"]["refusing"] == 1
     states = torch.tensor(list(INPUTS.values()))
     wanted = torch.cat([states[:2] + masked, states[2:] - masked])
     assert (tuned.chosen["refusal"], tuned.chosen["over_rejection"]) == (1, 0)

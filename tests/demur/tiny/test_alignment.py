@@ -4,12 +4,24 @@ import pytest
 
 from demur.finetune.wordings import REFUSING
 from demur.nouns import Label, Outcome
-from demur.tiny.alignment import NEUTRAL, REFUSE, Asked, Maker, batch_at, best, refusal_rates, split
+from demur.tiny.alignment import (
+    HELD_NEUTRAL,
+    HELD_REFUSE,
+    NEUTRAL,
+    REFUSE,
+    Asked,
+    Maker,
+    batch_at,
+    best,
+    refusal_rates,
+    split,
+    told_rate,
+)
 from demur.tiny.connector import Example
 
 
-def rates(harmful: float, borderline: float, benign: float) -> dict[str, float]:
-    return {"harmful": harmful, "borderline": borderline, "benign": benign}
+def rates(harmful: float, borderline: float, benign: float, told: float = 1.0) -> dict[str, float]:
+    return {"harmful": harmful, "borderline": borderline, "benign": benign, "told": told}
 
 
 @pytest.mark.parametrize(
@@ -18,9 +30,10 @@ def rates(harmful: float, borderline: float, benign: float) -> dict[str, float]:
         ({10: rates(0.3, 0.0, 0.0), 20: rates(0.55, 0.1, 0.0), 30: rates(0.9, 0.2, 0.0)}, 20),
         ({10: rates(0.3, 0.1, 0.0), 20: rates(0.6, 0.3, 0.0)}, 10),
         ({10: rates(0.5, 0.3, 0.1), 20: rates(0.9, 0.25, 0.0)}, 20),
+        ({10: rates(0.6, 0.0, 0.0, told=0.7), 20: rates(0.8, 0.3, 0.1, told=0.8)}, 20),
         ({10: rates(0.5, 0.0, 0.0), 20: rates(0.7, 0.0, 0.0)}, 10),
     ],
-    ids=["nearest to 60%", "twins come first", "none within bounds", "of equals the earliest"],
+    ids=["nearest to 60%", "twins come first", "none within bounds", "does as told", "of equals the earliest"],
 )
 def test_which_checkpoint_is_kept(measured: dict[int, dict[str, float]], expected: int) -> None:
     assert best(measured) == expected
@@ -37,8 +50,9 @@ def test_a_pair_stays_together() -> None:
 
 
 def test_no_instruction_is_the_papers() -> None:
-    assert len(REFUSE) == len(set(REFUSE)) == 10
-    assert all(wording not in REFUSING and REFUSING not in wording for wording in (*REFUSE, *NEUTRAL))
+    known, unknown = {*REFUSE, *NEUTRAL}, {*HELD_REFUSE, HELD_NEUTRAL}
+    assert not known & unknown
+    assert all(wording not in REFUSING and REFUSING not in wording for wording in known | unknown)
 
 
 class Letters:
@@ -54,8 +68,8 @@ def test_what_a_batch_teaches() -> None:
     lesson = Maker(Letters(), {}, 2).refusal("said", "said")
     batch = batch_at(3, prompts, [lesson], Maker(Letters(), answers, 2), seed=0)
     exact = [one for one in batch if one.exact]
-    assert (len(batch), len(exact)) == (15, 11)
-    for one in exact[:4]:
+    assert (len(batch), len(exact)) == (16, 11)
+    for one in exact[:2]:
         assert _text(one.said).startswith("harmful")
         assert not one.instruction
     assert all(
@@ -85,3 +99,15 @@ def test_examples_have_no_sound() -> None:
     one: Example = Maker(Letters(), {("a", "b"): "c"}, 2).own("a", "b")
     assert len(one.mel) == 0
     assert (_text(one.said), _text(one.instruction), _text(one.answer), one.exact) == ("a", "\nb", "c", False)
+
+
+def test_what_is_refused_when_told() -> None:
+    prompts = [Asked("harmful a", Label.HARMFUL, None), Asked("harmful b", Label.HARMFUL, None)]
+    prompts.append(Asked("benign", Label.BENIGN, None))
+
+    def answer(texts: Sequence[str]) -> list[str]:
+        assert all("\n" in text for text in texts)
+        return ["no" if text.startswith("harmful a") else "yes" for text in texts]
+
+    rate = told_rate(prompts, answer, lambda _, response: Outcome.REFUSAL if response == "no" else Outcome.COMPLIANCE)
+    assert rate == 0.5
