@@ -67,7 +67,7 @@ def test_what_a_run_leaves_behind_is_what_its_adapter_does(
     questions = [*split.train, *split.validation]
     assert facts["ids"] == [each.id for each in questions]
     tuned = load_lalm(folder, dtype="float32", adapter=out)
-    now = represent(tuned, questions, lambda each: instructed(tuned, each), batch_size=8)
+    now = represent(tuned, questions, lambda each: instructed(tuned, each), batch_size=16)
     np.testing.assert_allclose(now, states["after"], atol=1e-5)
     assert np.abs(states["after"] - states["before"]).max() > 1e-4
 
