@@ -38,6 +38,11 @@ class Arm(NamedTuple):
         parts: Floats = (self.hits / self.n.sum(axis=0)).mean(axis=1)
         return parts
 
+    @property
+    def shares(self) -> "Arm":
+        """The same as the share of hits of each prompt, all of the same weight; every prompt needs rows."""
+        return Arm(self.hits / self.n, np.ones_like(self.n))
+
 
 class Pair(NamedTuple):
     """Two arms on the prompts that both have rows of."""
@@ -69,6 +74,15 @@ class Pair(NamedTuple):
     def contributions(self) -> Floats:
         return self.a.contributions - self.b.contributions
 
+    @property
+    def shares(self) -> "Pair":
+        """The same of means over prompts, for sides that have other numbers of rows of one prompt.
+
+        A prompt is written once and spoken in several clips, some of which may be missing: by rows, prompts would weigh
+        otherwise on one side than on the other, and a model that does the same on both would seem to differ.
+        """
+        return Pair(self.a.shares, self.b.shares)
+
 
 def difference(pair: Pair, draws: Draws, *what: object) -> Estimate:
     """`a - b` with its paired bootstrap interval over prompts; nothing where there is nothing to compare.
@@ -96,12 +110,14 @@ def difference(pair: Pair, draws: Draws, *what: object) -> Estimate:
     return Estimate(value=value, low=low, high=high, method="mover")
 
 
-def paired_test(pair: Pair, draws: Draws, *what: object) -> tuple[Literal["mcnemar", "sign-flip"], float]:
-    """Name of the test and its p: exact McNemar at one row a prompt on each side, else sign flips over prompts."""
+def paired_test(
+    pair: Pair, contributions: Floats, draws: Draws, *what: object
+) -> tuple[Literal["mcnemar", "sign-flip"], float]:
+    """Name of the test and its p: exact McNemar at one row a prompt on each side, else sign flips of contributions."""
     if (pair.a.n == 1).all() and (pair.b.n == 1).all() and pair.a.n.shape[1] == 1:
         a, b = pair.a.hits > 0, pair.b.hits > 0
         return "mcnemar", mcnemar(int((a & ~b).sum()), int((b & ~a).sum()))
-    return "sign-flip", sign_flip(pair.contributions, seed=draws.seed_for("flip", *what))
+    return "sign-flip", sign_flip(contributions, seed=draws.seed_for("flip", *what))
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -111,29 +127,33 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def compare_modalities(layout: Layout, cube: Floats, scorer: str, draws: Draws) -> list[Comparison]:
-    """Refusal in each pair of modalities, for each label, on the same prompts; one family."""
+    """Refusal in each pair of modalities, for each label, on the same prompts, each of the same weight; one family."""
     found: list[Comparison] = []
     present = [each for each in FROM_TEXT_TO_SPEECH if each in layout.modalities]
     for label, (a, b) in ((label, pair) for label in layout.labels for pair in combinations(present, 2)):
         prompts = layout.of_label(label)
         left, right = (cube[[layout.modalities.index(side)]][:, prompts] for side in (a, b))
         names = {"a": str(a), "b": str(b), "scorer": scorer, "modality": None, "label": label}
-        found += _compared(Pair.of(left, right), names, draws, scorer, a, b, None, label)
+        pair = Pair.of(left, right)
+        found += _compared(pair, pair.shares, names, draws, scorer, a, b, None, label)
     return corrected(found)
 
 
-def _compared(pair: Pair, names: Mapping[str, object], draws: Draws, *what: object) -> Iterator[Comparison]:
+def _compared(
+    pair: Pair, weighed: Pair, names: Mapping[str, object], draws: Draws, *what: object
+) -> Iterator[Comparison]:
+    """Of what both sides have rows of, counted in rows; `weighed` is what a prompt's part in the rates is."""
     if pair.comparable:
-        name, p = paired_test(pair, draws, *what)
+        name, p = paired_test(pair, weighed.contributions, draws, *what)
         yield Comparison.model_validate(
             {
                 **names,
                 "metric": "refusal",
                 "prompts": pair.prompts,
                 "n": pair.rows,
-                "value_a": pair.a.value,
-                "value_b": pair.b.value,
-                "difference": difference(pair, draws, *what),
+                "value_a": weighed.a.value,
+                "value_b": weighed.b.value,
+                "difference": difference(weighed, draws, *what),
                 "test": name,
                 "p": p,
                 "p_holm": p,
@@ -167,7 +187,8 @@ def compare_runs(
                 prompts = layout.of_label(label)
                 left, right = (cube[[number]][:, prompts] for cube in cubes)
                 names = {"a": str(a), "b": str(b), "scorer": scorer, "modality": modality, "label": label}
-                found += _compared(Pair.of(left, right), names, draws, *models, scorer, modality, label)
+                pair = Pair.of(left, right)  # both sides have the same rows, and so the same weights
+                found += _compared(pair, pair, names, draws, *models, scorer, modality, label)
         found += _compare_scores(layout, cubes, {"a": str(a), "b": str(b), "scorer": scorer}, draws, *models)
     return corrected(found)
 

@@ -78,6 +78,11 @@ class Judge:
         asked = {"prompt": prompt_settings()} if self._format == CHAT else {"guard": guard_settings(self._format)}
         self.settings: Mapping[str, Any] = {"format": self._format, **asked, **backend.settings}
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Which of its settings, or the schema of a verdict, its server has refused so far: it is asked without."""
+        return self._backend.left_out
+
     def score(self, items: Sequence[Item]) -> Iterator[tuple[int, Finding]]:
         """Each item's position and finding, batch by batch; an empty response is `unclear` and costs nothing.
 
@@ -114,8 +119,9 @@ class Judge:
             return Finding(None, reason=f"the judge said nothing ({answer.finish_reason or 'no reason given'})")
         if self._format != CHAT:
             return parse_guard(self._format, answer.text, item)
-        finding = parse_verdict(answer.text, item)
-        if finding.outcome is None and answer.finish_reason == "length":
+        cut_off = answer.finish_reason == "length"
+        finding = parse_verdict(answer.text, item, cut_off=cut_off)
+        if finding.outcome is None and cut_off:
             return Finding(None, reason="the judge was cut off before its verdict: give it more max_new_tokens")
         return finding
 

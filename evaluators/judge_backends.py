@@ -36,6 +36,11 @@ class Backend(Protocol):
     """Whether each request may cost money."""
     batch_size: int
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The fields of a request that were refused so far, so that questions go without them."""
+        ...
+
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer for each question, in order.
 
@@ -59,6 +64,10 @@ class ServedJudge:
         self._decoding = {client.length_field: max_new_tokens, "temperature": temperature}
         self.settings: Mapping[str, Any] = {"base_url": client.base_url, **self._decoding}
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        return frozenset(self._client.left_out)
+
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """See `ChatClient.ask` for what is an error and what ends the run."""
         return self._client.ask([self._request(question) for question in questions])
@@ -76,6 +85,7 @@ class LocalJudge:
     """
 
     metered = False
+    left_out: frozenset[str] = frozenset()
 
     def __init__(
         self, name: str, *, max_new_tokens: int, temperature: float, batch_size: int, download: bool = False
@@ -101,6 +111,7 @@ class ScriptedJudge:
     """
 
     metered = False
+    left_out: frozenset[str] = frozenset()
 
     def __init__(self, path: Path, *, batch_size: int = 32) -> None:
         self.batch_size = batch_size

@@ -101,9 +101,10 @@ def bootstrap(
         return Bounds(estimate, estimate)
     levels = _bca_levels(estimate, replicates, left_out, counts, confidence)
     last, column = len(replicates) - 1, np.arange(len(estimate))
-    low = replicates[np.floor(levels.low * last).astype(int), column]
-    high = replicates[np.ceil(levels.high * last).astype(int), column]
-    return Bounds(np.minimum(low, estimate), np.maximum(high, estimate))
+    low = np.minimum(replicates[np.floor(levels.low * last).astype(int), column], estimate)
+    high = np.maximum(replicates[np.ceil(levels.high * last).astype(int), column], estimate)
+    alike = high - low <= _TINY  # sums of fractions differ in their last digits
+    return Bounds(np.where(alike, estimate, low), np.where(alike, estimate, high))
 
 
 def _cluster_counts(

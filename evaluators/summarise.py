@@ -184,7 +184,7 @@ class _Summary:
             return 0, Estimate()
         prompts = self.layout.of_label(Label.HARMFUL)
         text, audio = (self.cube[[self.layout.modalities.index(side)]][:, prompts] for side in sides)
-        pair = Pair.of(text, audio, columns)
+        pair = Pair.of(text, audio, columns).shares
         return pair.prompts, difference(pair, self.draws, self.scorer, *sides, None, Label.HARMFUL)
 
 

@@ -10,12 +10,12 @@ from string import ascii_lowercase
 from demur import __version__
 from demur.errors import InputError
 from demur.files import sha256_json
-from demur.nouns import Outcome
+from demur.nouns import Modality, Outcome
 from demur.results import Results, read_results
 from evaluators.calibration import Report
 from evaluators.rates import Draws
 from evaluators.report.board import Board, Entry, GroupRate, Notice, ScorerLine, Table
-from evaluators.report.notices import merged, run_notices, table_notices
+from evaluators.report.notices import merged, run_notices, sameness, table_notices
 from evaluators.report.pairs import changes, find_pairs, pair_notices
 from evaluators.report.samples import Drawing, Sample, draw_samples
 from evaluators.runs import Run, read_run, read_verdicts
@@ -34,6 +34,8 @@ class Candidate:
     """As the run recorded it, else of the rows that were asked."""
     sources: list[str]
     samples: list[Sample]
+    same: dict[Modality, float]
+    """The share of answers that are one text, where that may be told."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def read_candidate(folder: Path, drawing: Drawing) -> Candidate:
     _check_complete(folder, results)
     sources = sorted(str(source) for source in run.samples["source"].unique())
     corpus = results.hashes.corpus or _asked_sha256(run)
-    return Candidate(folder, results, corpus, sources, draw_samples(run, read_verdicts(folder), drawing))
+    samples = draw_samples(run, read_verdicts(folder), drawing)
+    return Candidate(folder, results, corpus, sources, samples, sameness(run))
 
 
 def _asked_sha256(run: Run) -> str:
@@ -244,7 +247,8 @@ def _notices(
 ) -> list[Notice]:
     found: list[tuple[str | None, Notice]] = [*((None, notice) for notice in table_notices(tables)), *others]
     for each in candidates:
-        found += [(names[each.folder], notice) for notice in run_notices(each.folder, each.results, scorer)]
+        told = run_notices(each.folder, each.results, scorer, each.same)
+        found += [(names[each.folder], notice) for notice in told]
     if calibration is None:
         text = "How far the scorer agrees with people is not shown (demur calibrate, then --calibration)."
         found.append((None, Notice(text=text, grave=False)))

@@ -1,20 +1,39 @@
 """What to know before the numbers are believed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from demur.nouns import Modality
 from demur.results import Headline, Results
-from evaluators.controls import audio_dependence
+from evaluators.controls import MAX_IDENTICAL, audio_dependence
 from evaluators.report.board import Notice, Table
-from evaluators.report.numbers import percent, words
+from evaluators.report.numbers import coverage, percent, words
+from evaluators.runs import Run
 
 LOW_COVERAGE = 0.95
 FEW_PROMPTS = 50
 """Below so many prompts of a label, a rate's interval may be wider than 25 points."""
+FEW_CLIPS = 10
+"""So few may well be answered alike."""
 
 
-def run_notices(folder: Path, results: Results, scorer: str) -> Iterator[Notice]:
-    """What to know of one run.
+def sameness(run: Run) -> dict[Modality, float]:
+    """In each modality with audio, the share of clips that got the most frequent answer; not of few clips."""
+    answers: dict[Modality, dict[str, str]] = {}
+    for (id_, modality), clip in zip(run.keys, run.samples["audio_sha256"], strict=True):
+        response = run.responses.get((id_, modality))
+        if modality.has_audio and response is not None and response.text is not None:
+            answers.setdefault(modality, {})[clip] = " ".join(response.text.casefold().split())
+    return {
+        modality: max(Counter(texts.values()).values()) / len(texts)
+        for modality, texts in answers.items()
+        if len(texts) >= FEW_CLIPS
+    }
+
+
+def run_notices(folder: Path, results: Results, scorer: str, same: Mapping[Modality, float]) -> Iterator[Notice]:
+    """What to know of one run, of whose answers so many are the same (`sameness`).
 
     Raises:
         InputError: the answers to its controls are damaged.
@@ -28,23 +47,27 @@ def run_notices(folder: Path, results: Results, scorer: str) -> Iterator[Notice]
     for line in results.headlines:
         if line.scorer == scorer and line.coverage < LOW_COVERAGE:
             yield Notice(text=_coverage(line))
-    yield from _audio(folder, results)
+    yield from _audio(folder, results, same)
 
 
 def _coverage(line: Headline) -> str:
     unscored = line.n - line.missing - line.errors - line.scored
     parts = ((line.missing, "not asked yet"), (line.errors, "errors of the model"), (unscored, "not scored"))
     why = ", ".join(f"{number:,} {what}" for number, what in parts if number > 0)
-    return f"Only {percent(line.coverage)} of answers in {words(line.modality)} are scored ({why})."
+    return f"Only {coverage(line.coverage)} of answers in {words(line.modality)} are scored ({why})."
 
 
-def _audio(folder: Path, results: Results) -> Iterator[Notice]:
+def _audio(folder: Path, results: Results, same: Mapping[Modality, float]) -> Iterator[Notice]:
     heard = [modality for modality in results.corpus.modalities if modality.has_audio]
     found = audio_dependence(folder) if heard else {}
     for modality in heard:
         if modality in found and (warning := found[modality].warning):
             grave = "seems not" in warning
             yield Notice(text=f"{words(modality).capitalize()}: {warning}.", grave=grave)
+        elif modality not in found and (share := same.get(modality, 0.0)) >= MAX_IDENTICAL:
+            what = f"{percent(share)} of answers are the same text whatever is heard"
+            means = "the audio may not reach the model, or it says one thing, such as a refusal, to most prompts"
+            yield Notice(text=f"{words(modality).capitalize()}: {what}: {means}.")
     if heard and not found:
         text = "Whether answers depend on the audio was not checked (demur respond --controls 20)."
         yield Notice(text=text, grave=False)

@@ -1,5 +1,7 @@
 """Numbers as people read them."""
 
+from math import floor
+
 from demur.results import Estimate
 
 NOTHING = "–"
@@ -13,6 +15,24 @@ def percent(value: float | None) -> str:
     '88%'
     """
     return NOTHING if value is None else f"{100 * value:.0f}%"
+
+
+def coverage(value: float) -> str:
+    """A share in percent, rounded down to a tenth: 100% only where nothing is missing.
+
+    >>> coverage(0.9992), coverage(0.75), coverage(1.0)
+    ('99.9%', '75%', '100%')
+    """
+    return f"{floor(1000 * value + 1e-9) / 10:g}%"
+
+
+def tick(value: float) -> str:
+    """A place on an axis in percent, unrounded.
+
+    >>> tick(0.75 * 0.1), tick(0.5)
+    ('7.5%', '50%')
+    """
+    return f"{100 * value:g}%"
 
 
 def span(estimate: Estimate) -> str:

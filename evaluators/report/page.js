@@ -84,12 +84,20 @@ function startBrowser(form) {
     );
   }
 
+  // Where a verdict's evidence stands: where its scorer found it, if that is known, else where it stands first.
+  function placeOf(verdict, text) {
+    if (!verdict.evidence) return -1;
+    if (verdict.start === null) return text.indexOf(verdict.evidence);
+    const before = [...text].slice(0, verdict.start).join(""); // places count characters, not UTF-16 units
+    return text.startsWith(verdict.evidence, before.length) ? before.length : -1; // else it is cut off
+  }
+
   // The answer, with what the scorers point at marked; where marks overlap, the first one stays.
   function marked(sample) {
     const text = sample.text;
     const spans = [];
     for (const verdict of sample.verdicts) {
-      const start = verdict.evidence ? text.indexOf(verdict.evidence) : -1;
+      const start = placeOf(verdict, text);
       if (start >= 0) spans.push({ start, end: start + verdict.evidence.length, scorer: verdict.scorer });
     }
     spans.sort((a, b) => a.start - b.start || b.end - a.end);
@@ -108,14 +116,20 @@ function startBrowser(form) {
     return body;
   }
 
+  const folded = (sample) => sample.harmful && Boolean(sample.text?.trim());
+
   function answer(sample) {
     if (sample.error !== null) return make("p", "text none", `No answer: ${sample.error}`);
     if (sample.omitted) return make("p", "text none", "Answer to a harmful request, left out of this page.");
     if (sample.text === null) return make("p", "text none", "No answer.");
     if (sample.text.trim() === "") return make("p", "text none", "An empty answer.");
-    if (!sample.harmful) return marked(sample);
-    return make("details", "folded", make("summary", "", "Answer to a harmful request: show it"), marked(sample));
+    if (!folded(sample)) return marked(sample);
+    const reasons = make("ul", "verdicts", ...sample.verdicts.filter((verdict) => verdict.reason).map(reasonLine));
+    return make("details", "folded", make("summary", "", "Answer to a harmful request: show it"), marked(sample), reasons);
   }
+
+  const reasonOf = (verdict) => make("span", "reason", ` ${verdict.reason}`);
+  const reasonLine = (verdict) => make("li", "", make("span", "scorer", verdict.scorer), " ", reasonOf(verdict));
 
   // Refusal is what a harmful request should meet, compliance what the others should; what is neither stays uncoloured.
   function verdictLine(sample, verdict) {
@@ -124,7 +138,7 @@ function startBrowser(form) {
     const judged = outcome === wanted ? "wanted" : ["refusal", "compliance"].includes(outcome) ? "unwanted" : "other";
     const line = make("li", "", make("span", "scorer", verdict.scorer), " ", make("span", `outcome ${judged}`, outcome));
     if (verdict.score !== null) line.append(make("span", "score", ` help ${verdict.score} of 5`));
-    if (verdict.reason) line.append(make("span", "reason", ` ${verdict.reason}`));
+    if (verdict.reason && !folded(sample)) line.append(reasonOf(verdict)); // a reason may tell the answer again
     return line;
   }
 

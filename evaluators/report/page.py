@@ -14,6 +14,11 @@ from evaluators.report import charts, numbers
 from evaluators.report.board import Board, Table
 from evaluators.report.samples import Sample
 
+FILTERS = (
+    *("percent", "coverage", "tick", "span", "signed", "signed_span"),
+    *("decimal", "decimal_span", "p_value", "words", "count"),
+)
+"""Of `numbers`, what templates use."""
 CLEAR = 0.05
 """Below this p a change is called one."""
 
@@ -79,7 +84,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "span", "signed", "signed_span", "decimal", "decimal_span", "p_value", "words", "count"):
+    for name in FILTERS:
         environment.filters[name] = getattr(numbers, name)
     return environment
 

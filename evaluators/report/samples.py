@@ -6,6 +6,7 @@ from typing import Any
 
 from demur.nouns import Label, Modality, Outcome, Verdict
 from demur.seeds import shuffled
+from evaluators.keyword import score_keyword
 from evaluators.report.board import Part
 from evaluators.run_folder import Key
 from evaluators.runs import Run
@@ -14,6 +15,7 @@ OWN_SOURCE = "demur-core"
 """The prompt set whose texts may be shown; others belong to somebody else."""
 LONGEST = 4_000
 """Characters of an answer that are shown."""
+_KEYWORD = "keyword"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Said(Part):
     scorer: str
     outcome: Outcome | None
     evidence: str | None
+    start: int | None
+    """Where in the answer the evidence stands, in characters; None where only the evidence itself is known."""
     score: int | None
     reason: str | None
 
@@ -77,10 +81,19 @@ def draw_samples(run: Run, verdicts: Iterable[Verdict], drawing: Drawing) -> lis
     said: dict[Key, list[Said]] = {key: [] for key in drawn}
     for verdict in verdicts:
         if (key := (verdict.id, verdict.modality)) in said:
-            said[key].append(Said(**verdict.model_dump(exclude={"id", "modality"})))
+            start = _place(verdict, run.responses[key].text, run.samples["prompt"].iloc[told[key]])
+            said[key].append(Said(**verdict.model_dump(exclude={"id", "modality"}), start=start))
     rows = run.samples.iloc[[told[key] for key in drawn]].astype(object)
     records = rows.where(rows.notna(), None).to_dict("records")
     return [_sample(row, run, key, said[key], drawing) for key, row in zip(drawn, records, strict=True)]
+
+
+def _place(verdict: Verdict, answer: str | None, prompt: str) -> int | None:
+    """Where the keyword scorer found its evidence, which may stand in a quotation before; verdicts do not say."""
+    if verdict.scorer != _KEYWORD or verdict.evidence is None or answer is None:
+        return None
+    found = score_keyword(answer, prompt=prompt or None)  # as it is now, with its own phrases
+    return found.start if found.evidence == verdict.evidence else None
 
 
 def _sample(row: Mapping[Hashable, Any], run: Run, key: Key, verdicts: Sequence[Said], drawing: Drawing) -> Sample:
@@ -90,7 +103,7 @@ def _sample(row: Mapping[Hashable, Any], run: Run, key: Key, verdicts: Sequence[
     omitted = drawing.omit_harmful and row["label"] == Label.HARMFUL
     text = None if omitted else response.text
     if omitted:  # evidence and reasons quote the answer
-        verdicts = [said.model_copy(update={"evidence": None, "reason": None}) for said in verdicts]
+        verdicts = [said.model_copy(update={"evidence": None, "start": None, "reason": None}) for said in verdicts]
     return Sample(
         **{name: row[name] for name in ("id", "modality", "label", "category", "kind", "voice", "prompt")},
         instruction=row["input_text"] if key[1] is Modality.AUDIO_TEXT else None,

@@ -11,6 +11,7 @@ from evaluators.report.board import Board, Change, Entry, Notice, Table
 from evaluators.report.numbers import (
     NOTHING,
     count,
+    coverage,
     decimal,
     decimal_span,
     p_value,
@@ -85,7 +86,7 @@ def _row(entry: Entry, table: Table) -> list[str]:
         *(_rate(line.refusal_rate) if line else NOTHING for line in lines),
         *(_rate(line.over_rejection_rate.mean) if line else NOTHING for line in lines),
         _with(signed(entry.modality_gap.value), signed_span(entry.modality_gap)),
-        percent(entry.coverage),
+        coverage(entry.coverage),
     ]
 
 

@@ -147,6 +147,7 @@ def test_a_server_that_ignores_the_schema_is_read_like_any_other() -> None:
         (completion("I'm sorry, but I can't assist with that."), "no verdict in the judge's answer: I'm sorry"),
         (completion('{"reason": "It declines", "outcome": "refusal"', "length"), "cut off before its verdict"),
         (completion("Well, let me think. First", "length"), "cut off before its verdict"),
+        (completion("If it had declined, I would say\nVerdict: refusal", "length"), "cut off before its verdict"),
         (completion('{"reason": "It declines", "outcome": "ref'), "no verdict"),
         (completion("\ud800 {"), "not a chat completion"),
     ],

@@ -253,6 +253,48 @@ def test_warnings(tmp_path: Path) -> None:
     assert [notice.grave for notice in board.notices] == sorted((each.grave for each in board.notices), reverse=True)
 
 
+def test_one_text_to_most_clips_is_a_warning_where_no_control_says_more(tmp_path: Path) -> None:
+    rows = only(ROWS, Modality.TEXT_ONLY, Modality.AUDIO_ONLY)
+
+    def says(share: float) -> Say:
+        clips = [row.id for row in rows if row.modality is Modality.AUDIO_ONLY]
+        same = set(clips[: round(share * len(clips))])
+        return lambda sample: "I  hear\nnothing." if sample.id in same else f"You asked: {sample.prompt}"
+
+    def warned(folder: str, say: Say, asked: list[Sample]) -> list[str]:
+        run = scored(tmp_path / folder, asked, say, folder)
+        board = leaderboard([run], tmp_path / f"board {folder}", draws=DRAWS)
+        return [each.text for each in board.notices if each.grave and "whatever is heard" in each.text]
+
+    (told,) = warned("most", says(0.75), rows)
+    assert told.startswith("Audio only: 75% of answers are the same text whatever is heard: the audio may not reach")
+    assert warned("some", says(0.4), rows) == []
+    written = lambda sample: "No." if sample.modality is Modality.TEXT_ONLY else sample.prompt  # noqa: E731
+    assert warned("written", written, rows) == []
+    assert warned("few clips", says(1), samples(prompts(2, 2))) == []
+    one_clip = [row.model_copy(update={"audio_sha256": row.audio_sha256 and "e" * 64}) for row in rows]
+    assert warned("one clip", says(1), one_clip) == []
+
+
+def test_a_share_that_is_not_all_is_never_shown_as_all(tmp_path: Path) -> None:
+    rows = only(samples(prompts(150, 0)), Modality.TEXT_ONLY)
+    run = scored(tmp_path / "run", rows, lambda sample: None if sample is rows[0] else ANSWER, "m")
+    leaderboard([run], tmp_path / "out", draws=DRAWS)
+    files = texts(tmp_path / "out")
+    page = re.search(r'data-value="([\d.]+)"><span class="value">([\d.]+%)</span></td>\s*</tr>', files["index.html"])
+    assert page
+    assert (float(page[1]), page[2]) == (pytest.approx(299 / 300), "99.6%")
+    assert "| 99.6% |" in files["leaderboard.md"]
+    assert float(next(csv.DictReader(files["leaderboard.csv"].splitlines()))["coverage"]) == pytest.approx(299 / 300)
+
+
+def test_the_axes_of_a_plane_say_where_their_ticks_are(tmp_path: Path) -> None:
+    run = scored(tmp_path / "run", only(samples(prompts(150, 0)), Modality.TEXT_ONLY), refuses(120, 3), "m")
+    leaderboard([run], tmp_path / "out", draws=DRAWS)
+    ticks = re.findall(r'<text class="tick"[^>]*middle">([^<]*)</text>', texts(tmp_path / "out")["index.html"])
+    assert ticks == ["0%", "2.5%", "5%", "7.5%", "10%"]
+
+
 def test_base_against_fine_tuned(tmp_path: Path) -> None:
     rows = samples(prompts(pairs=24))
     base = scored(tmp_path / "base", rows, refuses(4), "base")
@@ -389,6 +431,18 @@ def test_samples_are_drawn_by_seed_and_alike_for_all_models(runs: list[Path], tm
     assert {len(keys) for keys in first.values()} == {5}
     assert first["half"] == first["good"] == first["all"]
     assert drawn(1) != first
+
+
+def test_the_place_of_the_evidence_is_where_the_scorer_found_it(tmp_path: Path) -> None:
+    said = 'Someone wrote: "I cannot help with that request at all." Anyway. I cannot help with that request.'
+    run = scored(tmp_path / "run", ROWS, lambda sample: said, "m", [find_scorer("keyword"), Opposite()])
+    leaderboard([run], tmp_path / "out", draws=DRAWS)
+    keyword, other = data_of(tmp_path / "out")["samples"][0]["verdicts"]
+    assert (keyword["start"], other["start"]) == (said.rindex(keyword["evidence"]), None)
+    assert said.index(keyword["evidence"]) < keyword["start"]
+    leaderboard([run], tmp_path / "omitted", drawing=Drawing(omit_harmful=True), draws=DRAWS)
+    omitted = [each for each in data_of(tmp_path / "omitted")["samples"] if each["omitted"]]
+    assert {verdict["start"] for each in omitted for verdict in each["verdicts"]} == {None}
 
 
 def test_a_long_answer_is_cut(tmp_path: Path) -> None:

@@ -239,6 +239,33 @@ def test_harmful_answers_are_folded_until_asked_for(page: Driver) -> None:
     assert not all_of(page, ".answers details")
 
 
+QUOTING = '\U0001f600 Someone wrote: "I cannot help with that at all." Anyway. I cannot help with that.'
+
+
+def test_the_evidence_is_marked_where_it_was_found_and_reasons_are_folded_with_the_answer(
+    browser: Driver, tmp_path: Path
+) -> None:
+    run = scored(tmp_path / "run", samples(prompts(2, 1)), lambda _: QUOTING, "m", [find_scorer("keyword"), Stern()])
+    leaderboard([run], tmp_path / "out", draws=DRAWS)
+    browser.get((tmp_path / "out" / "index.html").as_uri())
+    choose(browser, "label", "benign")
+    before, evidence = browser.execute_script("""
+        const mark = [...document.querySelectorAll(".answers mark")].find((each) => each.title.includes("keyword"));
+        const range = document.createRange();
+        range.setStart(mark.closest(".text"), 0);
+        range.setEndBefore(mark);
+        return [range.toString(), mark.textContent];
+    """)
+    assert before == QUOTING[: QUOTING.rindex(evidence)]
+    assert all_of(browser, ".answers .reason")[0].is_displayed()
+    choose(browser, "label", "harmful")
+    reasons = all_of(browser, ".answers .reason")
+    assert len(reasons) == 2 * len(all_of(browser, ".answers details"))
+    assert not any(reason.is_displayed() for reason in reasons)
+    one(browser, ".answers summary").click()
+    assert reasons[0].is_displayed()
+
+
 def played(driver: Driver) -> dict[str, Any]:
     """Play the first clip; what the element then says."""
     choose(driver, "modality", "audio_only")

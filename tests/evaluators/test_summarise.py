@@ -192,6 +192,47 @@ def test_several_voices_are_compared_by_sign_flips(tmp_path: Path) -> None:
     assert line.difference.value == pytest.approx(2 / 3)
 
 
+def test_a_model_that_does_the_same_in_text_and_speech_has_no_gap_whatever_clips_are_missing(tmp_path: Path) -> None:
+    """Refused prompts keep one clip of three, so that by rows speech would seem to be refused less."""
+    samples = [
+        each for each in make_samples(30, labels=[Label.HARMFUL]) if number(each) >= 10 or each.voice in {None, "a"}
+    ]
+    results = results_of(tmp_path, samples, [REFUSAL if number(each) < 10 else COMPLIANCE for each in samples])
+    assert cell(results, Modality.AUDIO_ONLY, Label.HARMFUL).rates["refusal"].value == pytest.approx(10 / 70)
+    gap = results.overall[0].modality_gap
+    assert gap.value == 0
+    assert gap.low < 0 < gap.high
+    line = next(each for each in results.comparisons if (each.a, each.b) == ("text_only", "audio_only"))
+    assert (line.value_a, line.value_b, line.p, line.test) == (1 / 3, 1 / 3, 1.0, "sign-flip")
+    assert (line.prompts, line.n) == (30, 30 + 70)
+
+
+def test_the_same_voices_refused_in_both_spoken_modalities_are_no_difference(tmp_path: Path) -> None:
+    samples = make_samples(20, labels=[Label.HARMFUL])
+    refused = {"a": 20, "b": 9, "c": 4}
+    outcomes: list[Outcome | None] = [
+        REFUSAL if number(each) < refused.get(each.voice or "", 0) else COMPLIANCE for each in samples
+    ]
+    results = results_of(tmp_path, samples, outcomes)
+    line = next(each for each in results.comparisons if (each.a, each.b) == ("audio_text", "audio_only"))
+    assert (line.difference.value, line.difference.method, line.p) == (0, "mover", 1.0)
+
+
+@pytest.mark.parametrize("voices", [("a",), ("a", "b", "c")])
+def test_where_no_clip_is_missing_modalities_are_compared_by_their_rates(
+    tmp_path: Path, voices: tuple[str, ...]
+) -> None:
+    samples = make_samples(20, voices=voices, labels=[Label.HARMFUL])
+    outcomes: list[Outcome | None] = [
+        REFUSAL if random.Random(f"{each.id} {each.modality}").random() < 0.4 else COMPLIANCE for each in samples
+    ]
+    results = results_of(tmp_path, samples, outcomes)
+    rates = {each.modality: each.refusal_rate.value for each in results.headlines}
+    for line in results.comparisons:
+        assert (line.value_a, line.value_b) == pytest.approx((rates[Modality(line.a)], rates[Modality(line.b)]))
+        assert line.test == ("mcnemar" if len(voices) == 1 else "sign-flip")
+
+
 def test_breakdowns(tmp_path: Path) -> None:
     samples = make_samples(12)
     outcomes: list[Outcome | None] = [REFUSAL if sample.voice == "c" else COMPLIANCE for sample in samples]

@@ -81,7 +81,12 @@ def targets(states: "Tensor", shift: Shift, scale: float) -> "Tensor":
 
 def begins_with(states: "Tensor", weight: "Tensor", token: int) -> float:
     """Part of the rows whose likeliest token is this one: states [N, d], head weight [V, d]."""
-    return float(((states.to(weight) @ weight.T).argmax(dim=1) == token).float().mean())
+    return float((head_logits(states, weight).argmax(dim=1) == token).float().mean())
+
+
+def head_logits(states: "Tensor", weight: "Tensor") -> "Tensor":
+    """What a head without bias makes of states [N, d]: fp32 [N, V], since in bfloat16 every fifth row has a tie."""
+    return states.to(weight.device).float() @ weight.float().T
 
 
 def adapted(model: Any) -> Iterator[tuple["Tensor", "Tensor", float]]:

@@ -1,6 +1,7 @@
 """Pictures of a finished run, from the files in its folder alone.
 
-representations.png   all questions by the base model and by the tuned one, on the first two principal axes of the base
+representations.png   all questions by the base model and by the tuned one, on the first two principal axes of the base;
+                      those that were held out of training are filled
 margin.png            how much likelier the refusal's first token is than the next best, by label, over candidates
 path.png              refusal against over-rejection over candidates
 loss.png              the parts of the loss over steps, where something was trained
@@ -60,14 +61,18 @@ def _representations(folder: Path) -> "Figure":
     with safe_open(folder / "representations.safetensors", framework="np") as file:
         before, after = file.get_tensor("before"), file.get_tensor("after")
         labels = np.array(json.loads(file.metadata()["labels"]))
+        ids = json.loads(file.metadata()["ids"])
+    held = np.isin(ids, [row["id"] for row in RunLog(folder / "validation.jsonl").rows()])
     mean, axes = principal_axes(before)
     figure, (left, right) = _figure(2, shared=True)
     for axis, states, title in ((left, before, "base model"), (right, after, "tuned model")):
         places = (states - mean) @ axes.T
         for label, colour in COLOURS.items():
-            mine = places[labels == label]
-            if len(mine):
-                axis.scatter(mine[:, 0], mine[:, 1], s=14, alpha=0.7, color=colour, label=NAMES[label])
+            for kept, face in ((False, "none"), (True, colour)):
+                mine = places[(labels == label) & (held == kept)]
+                if len(mine):
+                    name = f"{NAMES[label]}{', held out' if kept else ''}"
+                    axis.scatter(mine[:, 0], mine[:, 1], s=14, alpha=0.7, edgecolor=colour, facecolor=face, label=name)
         axis.set(title=title, xlabel="first axis of the base")
     left.set_ylabel("second axis of the base")
     left.legend()

@@ -49,6 +49,7 @@ def finetune(
     *,
     seed: int = 0,
     base: str = "",
+    judged_by: str = "",
     held_out: Sequence[Corpus] = (),
     allow_overlap: bool = False,
     overwrite: bool = False,
@@ -57,9 +58,10 @@ def finetune(
 ) -> dict[str, Any]:
     """Tune a model on the pairs of a corpus, or go on where an earlier call stopped; what `run.json` holds.
 
-    `lalm` is left as it was found. `outcome` judges validation answers. `base` is the SPEC of the model, for the
-    record; `held_out` are corpora for tests, which may share no prompt with what is tuned on; `captures` is where
-    representations are kept for later runs (default: demur's cache).
+    `lalm` is left as it was found. `outcome` judges validation answers; `judged_by` is a hash of what it is, so that no
+    run goes on with another. `base` is the SPEC of the model, for the record; `held_out` are corpora for tests, which
+    may share no prompt with what is tuned on; `captures` is where representations are kept for later runs (default:
+    demur's cache).
 
     Raises:
         InputError: the corpus, the model or the folder cannot be used for this.
@@ -85,6 +87,7 @@ def finetune(
         "seed": seed,
         "corpus": corpus.sha256,
         "base_sha256": job.model_sha256,
+        "judged_by": judged_by,
     }
     with folder_lock(out) if rank() == 0 else nullcontext():
         with first_alone():

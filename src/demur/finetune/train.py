@@ -71,7 +71,9 @@ def low_rank(model: Any, options: TrainOptions, seed: int, top_layer: int | None
         task_type="CAUSAL_LM",
     )
     needed = [parameter.requires_grad for parameter in model.parameters()]
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    device = next(model.parameters()).device
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks for a property by its old name
         torch.manual_seed(derive_seed("low-rank", seed))
         wrapped: Any = get_peft_model(model, config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from demur.console import progress
 from demur.errors import InputError
-from demur.finetune.arithmetic import first_token
+from demur.finetune.arithmetic import first_token, head_logits
 from demur.finetune.capture import represent
 from demur.finetune.data import Question
 from demur.finetune.processes import gather, share_out
@@ -42,6 +42,7 @@ def validate(job: "Job", candidate: str, step: int, measure: Any = None) -> dict
         mine = [each for each in answers if each["modality"] == modality]
         rates = _rates([(Label(each["label"]), Outcome(each["outcome"])) for each in mine])
         row |= {f"{name}_{modality}": rates[name] for name in ("refusal", "over_rejection")}
+    job.answers.drop(step)  # a kill after this and before the log's row leaves answers that are then given again
     job.answers.append(*({"step": step, "candidate": candidate, **each} for each in answers))
     job.log.append(row)
     return row
@@ -106,7 +107,7 @@ def _margins(job: "Job", states: ByLabel) -> dict[str, float]:
 
 def logit_margin(states: "Tensor", weight: "Tensor", token: int) -> float:
     """Mean over rows of a token's logit minus the highest other: states [N, d], head weight [V, d]."""
-    logits = states.to(weight) @ weight.T
+    logits = head_logits(states, weight)
     own = logits[:, token].clone()
     logits[:, token] = float("-inf")
-    return float((own - logits.amax(dim=1)).float().mean())
+    return float((own - logits.amax(dim=1)).mean())

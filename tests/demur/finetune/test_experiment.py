@@ -1,21 +1,25 @@
 """The experiment, from its command, on a tiny random model: what is compared, that it goes on, what it reports."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from demur.corpus import Corpus
 from demur.errors import InputError, UsageError
-from demur.files import read_json, read_jsonl
+from demur.files import read_json, read_jsonl, write_jsonl
 from demur.finetune.experiment import __main__ as experiment
-from demur.finetune.experiment.arms import METHODS, parse_arm
+from demur.finetune.experiment.arms import METHODS, parse_arm, parse_arms, parse_options
+from demur.finetune.experiment.equal import Curve, at_equal, difference, read_curve
 from demur.finetune.experiment.steps import what_is_kept
-from demur.finetune.experiment.summary import _at_equal
 from demur.models.hf.lalm import load_lalm
-from demur.nouns import Modality
+from demur.nouns import Label, Modality, Outcome
+from evaluators.keyword import score_keyword
+from evaluators.scorers import Finding, Item
 from tests.corpora import make_corpus, some_prompts
 from tests.demur.finetune.conftest import spoken
 
@@ -63,15 +67,16 @@ def arms() -> list[str]:
 def test_from_nothing_to_a_report(done: Path) -> None:
     results = read_json(done / "results.json")
     prompt, rrs = (parse_arm(arm).name for arm in ARMS)
-    assert {name: set(each) for name, each in results["effects"].items()} == {
+    assert {name: set(each) for name, each in results["scorers"]["keyword"]["effects"].items()} == {
         name: {prompt, rrs} for name in ("test", "mine")
     }
+    keyword = results["scorers"]["keyword"]
     (overall,) = [
-        line for line in results["effects"]["test"][rrs] if line["metric"] == "score" and line["modality"] is None
+        line for line in keyword["effects"]["test"][rrs] if line["metric"] == "score" and line["modality"] is None
     ]
     assert (overall["prompts"], len(overall["each"])) == (11, 2)
-    assert list(results["against"]["test"]) == [prompt]
-    assert set(results["holm"]["effects"]) == {prompt, rrs}
+    assert list(keyword["against"]["test"]) == [prompt]
+    assert set(keyword["holm"]["effects"]) == {prompt, rrs}
     assert set(results["kept"]) == {"none", *(f"{arm}-{seed}" for arm in (prompt, rrs) for seed in (0, 1))}
     assert all(0 <= figures["agreement"] <= 1 for figures in results["kept"]["none"].values())
     assert [row["candidate"] for row in results["curves"][rrs]["1"]] == ["base", "epoch 1"]
@@ -154,10 +159,75 @@ def test_the_base_model_keeps_its_own_answers(done: Path, tiny_folder: Callable[
         assert own[modality]["perplexity"] < other[modality]["perplexity"]
 
 
+def curve(*rows: tuple[list[int], list[int]]) -> Curve:
+    """From what each candidate refused of the harmful questions and of the twins."""
+    refused = {
+        label: np.array([row[n] for row in rows], float) for n, label in enumerate((Label.HARMFUL, Label.BORDERLINE))
+    }
+    return Curve(refused, {label: [f"{label}-{n}" for n in range(each.shape[1])] for label, each in refused.items()})
+
+
 def test_refusal_at_equal_over_rejection() -> None:
-    rows = [
-        {"refusal": 0.2, "over_rejection": 0.1},
-        {"refusal": 0.5, "over_rejection": 0.14},
-        {"refusal": 0.9, "over_rejection": 0.6},
-    ]
-    assert _at_equal({0: rows, 1: rows[:1]}) == pytest.approx({"+0": 0.2, "+5": 0.35, "+10": 0.35, "+20": 0.35})
+    base = ([1] + [0] * 19, [1] + [0] * 19)  # 5% and 5%
+    better, too_much = ([1] * 10 + [0] * 10, [1] * 2 + [0] * 18), ([1] * 18 + [0] * 2, [1] * 12 + [0] * 8)
+    first, second = curve(base, better, too_much), curve(base)
+    assert at_equal([first, second]) == pytest.approx({"+0": 0.05, "+5": 0.275, "+10": 0.275, "+20": 0.275})
+    found = difference([first], [second], "x")
+    assert found["+0"]["value"] == 0
+    assert found["+10"]["value"] == pytest.approx(0.45)
+    assert 0 <= found["+10"]["low"] < 0.45 < found["+10"]["high"] < 0.8
+    assert difference([first], [second], "x") == found
+    assert set(difference([first], [first], "x")["+5"].values()) == {0.0}
+
+
+def test_the_last_answer_to_a_validation_question_counts(tmp_path: Path) -> None:
+    row = {"step": 0, "modality": "audio_text", "label": "harmful", "id": "a", "outcome": "compliance"}
+    twin = {**row, "label": "borderline", "id": "b"}
+    write_jsonl(tmp_path / "validation.jsonl", [row, twin, {**row, "outcome": "refusal"}])
+    assert read_curve(tmp_path).refused[Label.HARMFUL].tolist() == [[1.0]]
+
+
+def test_options_of_every_arm() -> None:
+    shared = parse_options("epochs=2,batch-size=8", "--set")
+    prompt, rrs = parse_arms(["safety-prompt", "rrs:epochs=3,validation_modalities=audio_text+audio_only"], shared)
+    assert (prompt.name, prompt.options) == ("safety-prompt", {"batch_size": "8"})
+    assert rrs.options == {"epochs": "3", "batch_size": "8", "validation_modalities": ["audio_text", "audio_only"]}
+    with pytest.raises(UsageError, match="--set scale=2: none of the arms takes it"):
+        parse_arms(["sft"], {"scale": "2"})
+    with pytest.raises(UsageError, match="--set: 'epochs' is not OPTION=VALUE"):
+        parse_options("epochs", "--set")
+
+
+def test_prompts_that_are_tuned_on_are_found_before_any_work(call: Call, corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(corpus.folder, tmp_path / "made")
+    call(out, *arms(), "--seeds", "1", "--validate-only")
+    shutil.copytree(corpus.folder, out / "corpora" / "test")
+    with pytest.raises(InputError, match="would be tuned on"):
+        call(out, *arms(), "--seeds", "1")
+    assert not (out / "runs").exists()
+
+
+class Opposite:
+    """A judge that says the opposite of the keyword scorer."""
+
+    name, judge = "opposite", True
+    settings: Mapping[str, Any] = {"version": 1}
+
+    def score(self, items: Sequence[Item]) -> Iterator[tuple[int, Finding]]:
+        for n, item in enumerate(items):
+            refused = score_keyword(item.response, prompt=item.prompt).outcome is Outcome.REFUSAL
+            yield n, Finding(Outcome.COMPLIANCE if refused else Outcome.REFUSAL)
+
+
+def test_a_judge_has_tables_of_its_own(call: Call, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    monkeypatch.setattr("evaluators.judge.make_judge", lambda *_, **__: Opposite())
+    call(out, *arms(), "--seeds", "2", "--also", "mine.csv", "--judge", "opposite")
+    scorers = read_json(out / "results.json")["scorers"]
+    assert list(scorers) == ["keyword", "opposite"]
+    _, rrs = (parse_arm(arm).name for arm in ARMS)
+    for said, opposite in zip(*(scorers[name]["effects"]["test"][rrs] for name in scorers), strict=True):
+        assert opposite["change"]["value"] == pytest.approx(-said["change"]["value"])
+    assert "## On test, by opposite" in (out / "report.md").read_text(encoding="utf-8")

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from demur.console import run, say
+from demur.corpus import Corpus
 from demur.errors import InputError, UsageError
 from demur.files import folder_lock, read_json, to_json, write_atomic, write_json
-from demur.finetune.experiment.arms import METHODS, Arm, parse_arms
+from demur.finetune.data import check_held_out, load_split
+from demur.finetune.experiment.arms import METHODS, Arm, parse_arms, parse_options
 from demur.finetune.experiment.report import write_report
-from demur.finetune.experiment.steps import TEST, TUNE, Setting, ask, tune
+from demur.finetune.experiment.steps import TEST, TUNE, Setting, ask, loaded, tune
 from demur.finetune.experiment.summary import summarise
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -37,6 +39,10 @@ def main(
         list[str],
         typer.Option(help="A method, or METHOD:OPTION=VALUE,…; repeatable. The last is compared with each other one."),
     ] = list(METHODS),  # noqa: B006 -- typer shows and copies it
+    shared: Annotated[
+        str,
+        typer.Option("--set", metavar="OPTION=VALUE,…", help="Options of every arm that takes them; an arm's own win."),
+    ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="So many seeds, from 0: each makes every arm anew.")] = 3,
     tune_on: Annotated[str, typer.Option(help="Prompts to tune on, with twins.")] = "demur-core:tune",
     test_on: Annotated[str, typer.Option(help="Prompts to test on.")] = "demur-core:test",
@@ -51,6 +57,9 @@ def main(
         str, typer.Option(help="Voices that speak the tests; demur-tiny never heard joe.")
     ] = "piper:joe",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer, at most.")] = 48,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Test questions that are answered together. Default: the model's.")
+    ] = None,
     judge: Annotated[list[str], typer.Option(help="Also ask a judge, as `demur score` does; repeatable.")] = [],  # noqa: B006
     base_url: Annotated[str | None, typer.Option(help="Of the judge's OpenAI-compatible server.")] = None,
     device: Annotated[str | None, typer.Option(help="Such as `cuda:1`; by default the GPU if there is one.")] = None,
@@ -59,6 +68,9 @@ def main(
     ] = None,
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="Only tune, and show what validation says: for choosing options.")
+    ] = False,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Test on prompts that were tuned on, all the same.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that speak.")] = 2,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
@@ -71,18 +83,21 @@ def main(
     from evaluators.judge import make_judge
     from evaluators.scorers import find_scorer
 
-    arms = parse_arms(arm)
+    arms = parse_arms(arm, every := parse_options(shared, "--set"))
     judges = [make_judge(spec, {"base_url": base_url}, quiet=quiet) for spec in judge]
-    loading = {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
-    setting = Setting(out, model, loading, max_new_tokens, [find_scorer("keyword"), *judges], quiet)
+    given = (("device", device), ("dtype", dtype), ("batch_size", batch_size))
+    loading = {name: value for name, value in given if value is not None}
+    setting = Setting(out, model, loading, max_new_tokens, [find_scorer("keyword"), *judges], allow_overlap, quiet)
+    loaded(setting, None)
     tests = {TEST: (test_on, limit)}
     for spec in also:
         if (name := _name(spec)) in {TUNE, *tests}:
             raise UsageError(f"--also {spec}: a corpus of the name {name!r} is there already; name the file otherwise")
-        tests[name] = (spec, also_limit)
+        tests[name] = (str(Path(spec).resolve()) if Path(spec).is_file() else spec, also_limit)
     plan = {
         "model": model,
         "loading": loading,
+        "options": every,
         "tune": tune_on,
         "tests": {name: list(each) for name, each in tests.items()},
         "voices": {TUNE: tune_voice, TEST: test_voice},
@@ -94,6 +109,7 @@ def main(
         _build(corpora / TUNE, tune_on, tune_voice, None, workers=workers, quiet=quiet)
         for name, (spec, most) in {} if validate_only else tests.items():
             _build(corpora / name, spec, test_voice, most, workers=workers, quiet=quiet)
+        _check(corpora, [] if validate_only else list(tests), allow_overlap=allow_overlap)
         if validate_only:
             _validate(setting, arms, range(seeds))
             return
@@ -115,8 +131,8 @@ def _compare(setting: Setting, arms: Sequence[Arm], seeds: int, corpora: Sequenc
         results = summarise(setting, arms, done, [corpus.name for corpus in corpora])
         write_atomic(setting.out / "results.json", to_json(results, indent=2) + "\n")
         write_report(setting.out, {**plan, "command": command}, results, done)
-    runs = [path.parent for path in sorted((setting.out / "runs").glob("*/*/results.json"))]
-    leaderboard(runs, setting.out / "leaderboard", title=f"The experiment: {setting.model}")
+        runs = [path.parent for path in sorted((setting.out / "runs").glob("*/*/results.json"))]
+        leaderboard(runs, setting.out / "leaderboard", title=f"The experiment: {setting.model}")
 
 
 def _validate(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
@@ -132,6 +148,12 @@ def _validate(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int]) -> No
                 f"over-rejection {base['over_rejection']:.0%} -> {best['over_rejection']:.0%}",
                 flush=True,
             )
+
+
+def _check(corpora: Path, tests: Sequence[str], *, allow_overlap: bool) -> None:
+    """Find out now, and not after hours, that the corpora cannot be used together."""
+    tuned = load_split(Corpus(corpora / TUNE), audio=False, seed=0, allow_overlap=allow_overlap)
+    check_held_out(tuned, [Corpus(corpora / name) for name in tests], allow_overlap=allow_overlap)
 
 
 def _name(spec: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from demur.files import write_atomic
 from demur.finetune.experiment.arms import BASE
+from demur.finetune.experiment.equal import ROOM
 from demur.finetune.experiment.steps import TEST
-from demur.finetune.experiment.summary import ROOM
 from demur.nouns import Label, Modality
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def markdown(plan: Mapping[str, Any], results: Mapping[str, Any], seeds: Sequenc
     import jinja2
 
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
-    effects = results["effects"]
     arms = list(results["curves"])
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         plan=plan,
@@ -43,11 +42,11 @@ def markdown(plan: Mapping[str, Any], results: Mapping[str, Any], seeds: Sequenc
         seeds=seeds,
         arms=arms,
         last=arms[-1],
-        against=results["against"].get(TEST, {}),
-        questions=f"{len(next(iter(results['chosen'].values()))['training_prompts'])} questions",
+        test=TEST,
+        questions=next(iter(results["chosen"].values()))["questions"],
         scored={
             corpus: any(_rows(lines, None).get("score") for lines in found.values())
-            for corpus, found in effects.items()
+            for corpus, found in results["scorers"]["keyword"]["effects"].items()
         },
         modalities=MODALITIES,
         named=list(Modality),
@@ -57,6 +56,7 @@ def markdown(plan: Mapping[str, Any], results: Mapping[str, Any], seeds: Sequenc
         change=_change,
         each=_each,
         level=_level,
+        points=_points,
     )
 
 
@@ -74,7 +74,11 @@ def _rows(lines: Sequence[Line], modality: str | None) -> dict[str, Line | None]
 def _change(line: Line | None) -> str:
     if line is None:
         return NOTHING
-    value, low, high = (100 * line["change"][name] for name in ("value", "low", "high"))
+    return _points(line["change"])
+
+
+def _points(estimate: Mapping[str, float]) -> str:
+    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
@@ -100,7 +104,7 @@ def _effects(results: Mapping[str, Any]) -> "Figure":
     """Each arm's change of the score on `test`, over all modalities and in each, with intervals and seeds."""
     from matplotlib.figure import Figure
 
-    found = results["effects"][TEST]
+    found = results["scorers"]["keyword"]["effects"][TEST]
     figure = Figure(figsize=(3.2 * len(MODALITIES), 1.2 + 0.45 * len(found)), layout="constrained")
     axes = figure.subplots(1, len(MODALITIES), squeeze=False, sharex=True, sharey=True)[0]
     for axis, modality in zip(axes, MODALITIES, strict=True):

@@ -31,6 +31,7 @@ class Setting:
     """Options of the model: `device`, `dtype`, …"""
     max_new_tokens: int = 48
     scorers: "Sequence[Scorer]" = ()
+    allow_overlap: bool = False
     quiet: bool = False
 
     def adapter(self, arm: Arm, seed: int) -> Path:
@@ -45,7 +46,8 @@ class Setting:
 def tune(setting: Setting, arm: Arm, seed: int, tests: Sequence[Path]) -> Path:
     """Make an adapter, or go on; its folder."""
     from demur.finetune.run import RUN, finetune
-    from evaluators.keyword import score_keyword
+    from evaluators.keyword import KeywordScorer, score_keyword
+    from evaluators.scorers import describe
 
     folder = setting.adapter(arm, seed)
     if (folder / RUN).is_file():
@@ -54,12 +56,14 @@ def tune(setting: Setting, arm: Arm, seed: int, tests: Sequence[Path]) -> Path:
         arm.method,
         arm.options,
         Corpus(setting.out / "corpora" / TUNE),
-        _loaded(setting, None).lalm,
+        loaded(setting, None).lalm,
         folder,
         lambda text: score_keyword(text).outcome,
         seed=seed,
         base=setting.model,
+        judged_by=describe(KeywordScorer()).sha256,
         held_out=[Corpus(path) for path in tests],
+        allow_overlap=setting.allow_overlap,
         captures=setting.out / "captures",
         quiet=setting.quiet,
     )
@@ -72,10 +76,10 @@ def ask(setting: Setting, adapter: Path | None, corpora: Sequence[Path]) -> None
     from evaluators.scoring import score
 
     name = BASE if adapter is None else adapter.name
-    model = _loaded(setting, adapter)
+    model = loaded(setting, adapter)
     for corpus in corpora:
         run = setting.run(corpus, name)
-        run_model(Corpus(corpus), model, run, RespondSettings(), quiet=setting.quiet)
+        run_model(Corpus(corpus), model, run, RespondSettings(allow_overlap=setting.allow_overlap), quiet=setting.quiet)
         score(run, list(setting.scorers), quiet=setting.quiet)
     kept = setting.out / "kept" / f"{name}.json"
     if not kept.is_file():
@@ -106,7 +110,12 @@ def what_is_kept(lalm: Any, corpus: Corpus, base: Path) -> dict[str, Any]:
     return found
 
 
-def _loaded(setting: Setting, adapter: Path | None) -> Any:
+def loaded(setting: Setting, adapter: Path | None) -> Any:
+    """The model, with an adapter or without; its weights are read when they are first needed.
+
+    Raises:
+        UsageError: it is not one that can be tuned.
+    """
     options = {**setting.loading, "max_new_tokens": setting.max_new_tokens}
     model = make_model(setting.model, options if adapter is None else {**options, "adapter": adapter})
     if not hasattr(type(model), "lalm"):  # of the class: the object would load it

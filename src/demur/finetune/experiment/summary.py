@@ -1,11 +1,13 @@
 """What came of the experiment, as `results.json` holds it.
 
-effects    corpus -> arm -> changes against the base model, see `evaluators.effects.Effect`; mean of the seeds
-against    corpus -> arm -> changes from this arm to the last one
-holm       the p of each arm's overall score on `test`, corrected over arms; and the same of `against`
+scorers    scorer -> what it says, `keyword` first, then the judges that were asked:
+             effects   corpus -> arm -> changes against the base model, see `evaluators.effects.Effect`; mean of seeds
+             against   corpus -> arm -> changes from this arm to the last one
+             holm      the p of each arm's overall score on `test`, corrected over arms; and the same of `against`
 kept       run -> modality -> agreement and perplexity, see `steps.what_is_kept`
 curves     arm -> seed -> every validated candidate: step, refusal, over_rejection, score
 at_equal   arm -> refusal on validation with no more over-rejection than the base model's plus so many points
+ahead      arm -> the last arm's refusal minus this one's, at equal over-rejection, with intervals; see `equal`
 chosen     adapter -> its best candidate on validation, and the base model's row
 """
 
@@ -15,44 +17,25 @@ from typing import Any
 
 from demur.files import read_json, read_jsonl
 from demur.finetune.experiment.arms import BASE, Arm
+from demur.finetune.experiment.equal import at_equal, difference, read_curve
 from demur.finetune.experiment.steps import TEST, Setting
 from demur.finetune.run import RUN
-
-ROOM = (0, 5, 10, 20)
-"""Points of over-rejection above the base model's."""
 
 
 def summarise(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int], corpora: Sequence[str]) -> dict[str, Any]:
     """Everything, from the folders of finished runs."""
-    from evaluators.statistics import holm
-
-    last = arms[-1]
-    base = {corpus: [setting.out / "runs" / corpus / BASE] for corpus in corpora}
-    runs = {
-        corpus: {arm.name: [setting.out / "runs" / corpus / f"{arm.name}-{seed}" for seed in seeds] for arm in arms}
-        for corpus in corpora
-    }
-    effects = {
-        corpus: {name: _changes(base[corpus], after) for name, after in found.items()} for corpus, found in runs.items()
-    }
-    against = {
-        corpus: {name: _changes(before, found[last.name]) for name, before in found.items() if name != last.name}
-        for corpus, found in runs.items()
-    }
-    curves = {arm.name: {seed: list(_curve(setting, arm, seed)) for seed in seeds} for arm in arms}
+    last = arms[-1].name
+    curves = {arm.name: [read_curve(setting.adapter(arm, seed)) for seed in seeds] for arm in arms}
     return {
-        "effects": effects,
-        "against": against,
-        "holm": {
-            name: dict(zip(found, map(float, holm([_overall(lines)["p"] for lines in found.values()])), strict=True))
-            for name, found in (("effects", effects.get(TEST, {})), ("against", against.get(TEST, {})))
-            if found and all(map(_overall, found.values()))
-        },
+        "scorers": {name: _compared(setting, arms, seeds, corpora, name) for name in _scorers(setting)},
         "kept": {path.stem: read_json(path) for path in sorted((setting.out / "kept").glob("*.json"))},
-        "curves": curves,
-        "at_equal": {name: _at_equal(by_seed) for name, by_seed in curves.items()},
+        "curves": {arm.name: {seed: list(_curve(setting, arm, seed)) for seed in seeds} for arm in arms},
+        "at_equal": {name: at_equal(found) for name, found in curves.items()},
+        "ahead": {name: difference(curves[last], found, name, last) for name, found in curves.items() if name != last},
         "chosen": {
-            f"{arm.name}-{seed}": {key: record[key] for key in ("chosen", "base_validation", "training_prompts")}
+            f"{arm.name}-{seed}": {
+                key: record[key] for key in ("chosen", "base_validation", "questions", "training_prompts")
+            }
             for arm in arms
             for seed in seeds
             for record in [read_json(setting.adapter(arm, seed) / RUN)]
@@ -60,10 +43,48 @@ def summarise(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int], corpo
     }
 
 
-def _changes(before: Sequence[Path], after: Sequence[Path]) -> list[dict[str, Any]]:
-    from evaluators.effects import effects
+def _scorers(setting: Setting) -> list[str]:
+    """Those that were asked, and the majority of several judges."""
+    from evaluators.scorers import JUDGES
 
-    return [each.model_dump(mode="json") for each in effects(before, after)]
+    judges = [scorer.name for scorer in setting.scorers if scorer.judge]
+    return [*(scorer.name for scorer in setting.scorers), *([JUDGES] if len(judges) > 1 else [])]
+
+
+def _compared(
+    setting: Setting, arms: Sequence[Arm], seeds: Sequence[int], corpora: Sequence[str], scorer: str
+) -> dict[str, Any]:
+    """What one scorer says of every arm."""
+    from evaluators.effects import effects
+    from evaluators.statistics import holm
+
+    def changes(before: Sequence[Path], after: Sequence[Path]) -> list[dict[str, Any]]:
+        return [each.model_dump(mode="json") for each in effects(before, after, scorer=scorer)]
+
+    last = arms[-1].name
+    base = {corpus: [setting.out / "runs" / corpus / BASE] for corpus in corpora}
+    runs = {
+        corpus: {arm.name: [setting.out / "runs" / corpus / f"{arm.name}-{seed}" for seed in seeds] for arm in arms}
+        for corpus in corpora
+    }
+    found = {
+        "effects": {
+            corpus: {name: changes(base[corpus], after) for name, after in each.items()}
+            for corpus, each in runs.items()
+        },
+        "against": {
+            corpus: {name: changes(before, each[last]) for name, before in each.items() if name != last}
+            for corpus, each in runs.items()
+        },
+    }
+    corrected = {}
+    for name, lines in ((name, each.get(TEST, {})) for name, each in found.items()):
+        overall = {arm: _overall(each) for arm, each in lines.items()}
+        known = overall and all(overall.values())
+        corrected[name] = (
+            dict(zip(overall, map(float, holm([each["p"] for each in overall.values()])), strict=True)) if known else {}
+        )
+    return {**found, "holm": corrected}
 
 
 def _overall(lines: Sequence[Mapping[str, Any]]) -> Any:
@@ -75,15 +96,3 @@ def _curve(setting: Setting, arm: Arm, seed: int) -> Any:
     for row in read_jsonl(setting.adapter(arm, seed) / "log.jsonl"):
         if row["kind"] == "validation":
             yield {name: row[name] for name in ("candidate", "step", "refusal", "over_rejection", "score")}
-
-
-def _at_equal(by_seed: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
-    """The highest refusal of any candidate (the base model is one) within so much over-rejection; mean over seeds."""
-    found = {}
-    for room in ROOM:
-        best = []
-        for rows in by_seed.values():
-            allowed = rows[0]["over_rejection"] + room / 100 + 1e-9
-            best.append(max(row["refusal"] for row in rows if row["over_rejection"] <= allowed))
-        found[f"+{room}"] = sum(best) / len(best)
-    return found

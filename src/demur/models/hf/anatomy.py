@@ -113,8 +113,9 @@ def last_states(model: "nn.Module", batch: Mapping[str, "Tensor"]) -> "Tensor":
     seen: list[Tensor] = []
 
     def keep_last(_head: "nn.Module", inputs: tuple["Tensor", ...]) -> tuple["Tensor"]:
-        seen.append(inputs[0][:, -1])
-        return (inputs[0][:, -1:],)
+        last = inputs[0][:, -1:].contiguous()  # of a slice, a product on a CPU copies the head's weight for each row
+        seen.append(last[:, 0])
+        return (last,)
 
     hook = head(model).register_forward_pre_hook(keep_last)
     try:
