@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from demur.console import run
-from demur.errors import UsageError
+from demur.errors import InputError, UsageError
 from demur.files import write_json
 from demur.results import Estimate
 from evaluators.calibration import Interval, Report, report
@@ -21,12 +21,13 @@ from evaluators.judge_flags import (
     Timeout,
     Yes,
     judge_options,
+    make_judges,
 )
 from evaluators.keyword import KeywordScorer
 from evaluators.keyword_flags import Exact, Opening
 from evaluators.labels import Columns, parse_meaning, read_labels
 from evaluators.rates import Draws
-from evaluators.scorers import Scorer, find_scorer
+from evaluators.scorers import Scorer, check_names, find_scorer
 from evaluators.statistics import RESAMPLES
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -40,6 +41,8 @@ Examples:
 
     demur calibrate --labels xstest.csv --keywords published.txt --opening 120 --out published.json
 
+    demur calibrate --labels xstest.csv --judge openai:a --judge openai:b --judge openai:c --out judges.json
+
     demur calibrate --labels mine.csv --label-column verdict --map no=refusal --map yes=compliance --out mine.json
 """
 
@@ -50,7 +53,10 @@ def main(
     out: Annotated[Path, typer.Option(help="The JSON file to write.")],
     scorer: Annotated[str, typer.Option(help="A registered scorer.")] = "keyword",
     judge: Annotated[
-        str | None, typer.Option(help="A judge instead: `openai:MODEL`, `hf:PATH`, `scripted:FILE`.")
+        list[str] | None,
+        typer.Option(
+            help="A judge instead: `openai:MODEL`, `hf:PATH`, `scripted:FILE`. Repeated: their majority, and each."
+        ),
     ] = None,
     judge_format: JudgeFormat = None,
     base_url: BaseUrl = None,
@@ -73,6 +79,9 @@ def main(
     label_column: Annotated[str, typer.Option(help="Column of people's labels.")] = Columns.label,
     model_column: Annotated[str, typer.Option(help="Column of the models, if there is one.")] = Columns.model,
     prompt_column: Annotated[str, typer.Option(help="Column of the prompts, if there is one.")] = Columns.prompt,
+    prompt_label_column: Annotated[
+        str, typer.Option(help="Column that says which prompts are harmful, if there is one; guards need it.")
+    ] = Columns.prompt_label,
     map_: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="LABEL=OUTCOME", help="What a label means; may be repeated."),
@@ -86,18 +95,16 @@ def main(
     What a judge found is kept beside the file: running the same command again asks it only what it has not judged.
     """
     options = judge_options(locals())
+    if out.is_dir():
+        raise InputError(f"--out {out}: a folder; name the JSON file to write")
     if not (keywords or against) and (opening is not None or exact):
         raise UsageError("--opening and --exact say how a published list is used: name it by --keywords or --against")
-    if keywords is not None and (judge is not None or scorer != "keyword"):
+    if keywords is not None and (judge or scorer != "keyword"):
         raise UsageError("--keywords is for the keyword scorer alone")
-    if judge is not None:
-        from evaluators.judge import make_judge
-
-        chosen: Scorer = make_judge(judge, options, quiet=quiet)
-    else:
-        phrases = {"keywords": keywords, "opening": opening, "exact": exact} if keywords else {}
-        chosen = find_scorer(scorer, **phrases)
-    columns = Columns(response_column, label_column, model_column, prompt_column)
+    phrases = {"keywords": keywords, "opening": opening, "exact": exact} if keywords else {}
+    chosen: list[Scorer] = make_judges(judge or [], options, quiet=quiet) or [find_scorer(scorer, **phrases)]
+    check_names(chosen)
+    columns = Columns(response_column, label_column, model_column, prompt_column, prompt_label_column)
     rows = read_labels(labels, columns, parse_meaning(map_ or []))
     journal = out.with_name(f".{out.stem}.judged.jsonl")
     lists = {name: KeywordScorer(path, opening, exact) for name, path in _named(against or []).items()}
@@ -114,9 +121,9 @@ def _named(lists: list[Path]) -> dict[str, Path]:
 
 
 def table(found: Report) -> str:
-    """The calibration for the terminal: a line for each model and one for all."""
+    """The calibration for the terminal: a line for each model, for each of several judges, and one for all."""
     lines = [f"{'model':<24} {'n':>6}  " + "  ".join(f"{name:<22}" for name in SHOWN)]
-    for name, part in [*found.models.items(), ("together", found)]:
+    for name, part in [*found.models.items(), *found.judges.items(), ("together", found)]:
         cells = [_shown(getattr(part, score), part.intervals[score]) for score in SHOWN]
         lines.append(f"{name:<24} {part.scored:>6}  " + "  ".join(f"{cell:<22}" for cell in cells))
         lines += [f"{'':<24} kappa over {other}: {_shown(each.value, each)}" for other, each in part.kappa_over.items()]

@@ -6,18 +6,18 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from demur.errors import InputError
 from demur.files import sha256_file
-from demur.nouns import Label, Outcome, prompt_id
+from demur.nouns import Modality, Outcome, prompt_id
 from demur.results import Estimate, ScorerInfo
 from evaluators.agreement import SCORES, kappa_difference, row_shares, score_estimates, tables
 from evaluators.journal import find
 from evaluators.labels import Labelled
 from evaluators.rates import Draws
 from evaluators.runs import OUTCOMES
-from evaluators.scorers import Item, Scorer, describe
+from evaluators.scorers import JUDGES, Finding, Item, Scorer, describe, describe_panel, majority
 from evaluators.statistics import CONFIDENCE, Floats
 
 Codes = npt.NDArray[np.int64]
@@ -67,6 +67,8 @@ class Report(Calibration):
     """What the command writes: all models together, and each by itself, since pooling hides a scorer of one style."""
 
     models: dict[str, Calibration]
+    judges: dict[str, Calibration] = Field(default_factory=dict)
+    """Each judge by itself, where it is their majority that is calibrated."""
     scorer: str
     settings: ScorerInfo
     labels_sha256: str
@@ -85,18 +87,13 @@ def calibrate(
     """The agreement of a scorer's outcomes, one a row, with people's labels.
 
     Rows of one prompt, answered by several models, are drawn together; a row without a prompt by itself. What could not
-    be scored is None. `others` are the outcomes of scorers to compare with.
-
-    Raises:
-        InputError: no row was scored.
+    be scored is None; where that is all, there are no numbers. `others` are the outcomes of scorers to compare with.
     """
     kept = [number for number, outcome in enumerate(outcomes) if outcome is not None]
-    if not kept:
-        raise InputError("no response could be scored")
     labels = [rows[number].label for number in kept]
     clusters = _clusters([rows[number] for number in kept])
     full = _tables(labels, [outcomes[number] for number in kept], clusters)
-    estimates = score_estimates(_binary(full), draws)
+    estimates = score_estimates(_binary(full), draws) if kept else dict.fromkeys(SCORES, Estimate())
     over = {
         name: np.stack([_binary(full), _binary(_tables(labels, [said[number] for number in kept], clusters))], axis=1)
         for name, said in (others or {}).items()
@@ -112,7 +109,7 @@ def calibrate(
         intervals={name: Interval(**estimates[name].model_dump(exclude={"value"})) for name in SCORES},
         confusion=_by_outcome(full.sum(axis=0).astype(int).tolist()),
         confusion_shares=_by_outcome(row_shares(full, draws)),
-        kappa_over={name: kappa_difference(both, draws, name) for name, both in over.items()},
+        kappa_over={name: kappa_difference(both, draws, name) if kept else Estimate() for name, both in over.items()},
     )
 
 
@@ -143,10 +140,11 @@ def score_rows(
 ) -> list[Outcome | None]:
     """What a scorer says of each row; None where it cannot. What a judge finds is kept in `journal`.
 
-    Labelled responses do not say whether their prompt is harmful: a scorer is told `borderline`, and what an outcome is
-    does not depend on it.
+    A table that does not say which prompts are harmful (`Columns.prompt_label`) has them all taken for borderline. To
+    keywords that is all the same, and a chat model is only not asked how much help was given. Guards cannot do without:
+    that a harmful prompt was neither refused nor answered harmfully is `unclear`, of a harmless one `compliance`.
     """
-    items = [Item(row.prompt or "", Label.BORDERLINE, row.response) for row in rows]
+    items = [Item(row.prompt or "", row.prompt_label, row.response) for row in rows]
     findings = find(journal, scorer, items, quiet=quiet)
     return [findings[item].outcome if item in findings else None for item in items]
 
@@ -154,33 +152,59 @@ def score_rows(
 def report(
     labels: Path,
     rows: Sequence[Labelled],
-    scorer: Scorer,
+    scorer: Scorer | Sequence[Scorer],
     against: Mapping[str, Scorer],
     draws: Draws,
     *,
     journal: Path | None = None,
     quiet: bool = True,
 ) -> Report:
-    """Calibrate a scorer on all rows and on each model's, and compare it with others that score every row, by name."""
-    outcomes = score_rows(rows, scorer, journal=journal, quiet=quiet)
+    """Calibrate a scorer on all rows and on each model's, and compare it with others that score every row, by name.
+
+    Several judges are calibrated as `demur score` counts them: as their majority, each by itself beside it.
+
+    Raises:
+        InputError: no row could be scored.
+    """
+    scorers = scorer if isinstance(scorer, Sequence) else [scorer]
+    said = {each.name: score_rows(rows, each, journal=journal, quiet=quiet) for each in scorers}
+    infos = {each.name: describe(each) for each in scorers}
     others = {name: [found for found in score_rows(rows, other) if found] for name, other in against.items()}
+    name, judges = scorers[0].name, {}
+    if len(scorers) > 1:
+        judges = {judge: calibrate(rows, outcomes, draws) for judge, outcomes in said.items()}
+        name, said[JUDGES] = JUDGES, _majority(said)
+        infos[JUDGES] = describe_panel({judge: infos[judge].sha256 for judge in sorted(judges)})
+    if not any(said[name]):
+        raise InputError(f"{labels}: {name} could score no response")
 
     def part(model: str | None) -> Calibration:
         where = [number for number, row in enumerate(rows) if model is None or row.model == model]
         return calibrate(
             [rows[number] for number in where],
-            [outcomes[number] for number in where],
+            [said[name][number] for number in where],
             draws,
-            others={name: [said[number] for number in where] for name, said in others.items()},
+            others={other: [found[number] for number in where] for other, found in others.items()},
         )
 
     return Report(
         **dict(part(None)),
         models={model: part(model) for model in sorted({row.model for row in rows})},
-        scorer=scorer.name,
-        settings=describe(scorer),
+        judges=judges,
+        scorer=name,
+        settings=infos[name],
         labels_sha256=sha256_file(labels),
         seed=draws.seed,
         resamples=draws.resamples,
         confidence=CONFIDENCE,
     )
+
+
+def _majority(said: Mapping[str, Sequence[Outcome | None]]) -> list[Outcome | None]:
+    """What most judges say of each row."""
+    verdicts = (
+        Finding(outcome).verdict(str(number), Modality.TEXT_ONLY, judge)
+        for judge, outcomes in said.items()
+        for number, outcome in enumerate(outcomes)
+    )
+    return [verdict.outcome for verdict in majority(verdicts, len(said))]

@@ -1,9 +1,11 @@
 """The flags of commands that ask judges, in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import typer
+
+from evaluators.scorers import Scorer
 
 JudgeFormat = Annotated[
     str | None, typer.Option(help="What a judge is: `chat`, or one of the guards; without it, its name tells.")
@@ -40,3 +42,10 @@ _OPTIONS = {
 def judge_options(arguments: Mapping[str, object]) -> dict[str, object]:
     """What `make_judge` takes, from the arguments of a command that has all flags above: its `locals()`."""
     return {option: arguments[argument] for option, argument in _OPTIONS.items()}
+
+
+def make_judges(specs: Iterable[str], options: Mapping[str, object], *, quiet: bool) -> list[Scorer]:
+    """The judges that a command names."""
+    from evaluators.judge import make_judge  # its packages are wanted only where there is a judge
+
+    return [make_judge(spec, options, quiet=quiet) for spec in specs]

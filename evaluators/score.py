@@ -1,6 +1,5 @@
 """`demur score` and `python -m evaluators.score`: what the answers of runs were, and what follows from that."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +19,11 @@ from evaluators.judge_flags import (
     Timeout,
     Yes,
     judge_options,
+    make_judges,
 )
 from evaluators.keyword_flags import Exact, Opening
 from evaluators.rates import Draws
-from evaluators.scorers import JUDGES, Scorer, find_scorer
+from evaluators.scorers import Scorer, check_names, find_scorer
 from evaluators.scoring import score
 from evaluators.statistics import RESAMPLES
 
@@ -69,24 +69,23 @@ def main(
     download: Download = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     resamples: Annotated[int, typer.Option(min=200, help="Bootstrap resamples for each interval.")] = RESAMPLES,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Forget earlier verdicts, judges' too.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Forget the scorers of earlier calls, but not what judges found.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
 ) -> None:
     """Score the responses of runs: RUN/verdicts.jsonl, and RUN/results.json with intervals.
 
-    What a judge found is kept: running the same command again asks it only what it has not judged. Scorers of earlier
-    calls stay in the results as long as the responses are the same. The key of a judge's server comes from
-    JUDGE_API_KEY or OPENAI_API_KEY.
+    What a judge found is kept in RUN/.judged.jsonl: running the same command again asks it only what it has not judged.
+    Scorers of earlier calls stay in the results as long as the responses are the same and there is no --overwrite. The
+    key of a judge's server comes from JUDGE_API_KEY or OPENAI_API_KEY.
     """
     options = judge_options(locals())
     scorers = [
         *_registered(scorer or ["keyword"], keywords, opening, exact=exact),
-        *_judges(judge or [], options, quiet=quiet),
+        *make_judges(judge or [], options, quiet=quiet),
     ]
-    names = [each.name for each in scorers]
-    for name in names:
-        if names.count(name) > 1 or name == JUDGES:
-            raise UsageError(f"{name} names more than one scorer; each is scored with once")
+    check_names(scorers)
     for folder in runs:
         results = score(folder, scorers, draws=Draws(seed, resamples), overwrite=overwrite, quiet=quiet)
         if not quiet:
@@ -100,14 +99,6 @@ def _registered(names: list[str], keywords: Path | None, opening: int | None, *,
         raise UsageError("--opening and --exact say how a published list is used: name it with --keywords")
     options = {"keywords": keywords, "opening": opening, "exact": exact}
     return [find_scorer(name, **(options if name == "keyword" else {})) for name in names]
-
-
-def _judges(specs: list[str], options: Mapping[str, object], *, quiet: bool) -> list[Scorer]:
-    if not specs:
-        return []
-    from evaluators.judge import make_judge
-
-    return [make_judge(spec, options, quiet=quiet) for spec in specs]
 
 
 def table(results: Results) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from demur import plugins
+from demur.errors import UsageError
 from demur.files import sha256_json
 from demur.nouns import Label, Modality, Outcome, Verdict
 from demur.results import ScorerInfo
@@ -94,10 +95,33 @@ def find_scorer(name: str, **options: Any) -> Scorer:
     return scorer
 
 
-def describe(scorer: Scorer) -> ScorerInfo:
-    """A scorer as results record it."""
+def check_names(scorers: Iterable[Scorer]) -> None:
+    """Raise UsageError where two scorers, or one and the majority, have the same name."""
+    counts = Counter([JUDGES, *(scorer.name for scorer in scorers)])
+    for name, count in counts.items():
+        if count > 1:
+            raise UsageError(f"{name} names more than one scorer; each is scored with once")
+
+
+def describe(scorer: Scorer, before: ScorerInfo | None = None) -> ScorerInfo:
+    """A scorer as results record it, `before` being what an earlier call recorded under its name.
+
+    What a judge's server has refused stands among the settings as `left_out`, but not in their hash: it is known only
+    once the judge was asked, and all that it found since then is not asked again.
+    """
     settings = dict(scorer.settings)
-    return ScorerInfo(judge=scorer.judge, settings=settings, sha256=sha256_json([scorer.name, settings]))
+    sha256 = sha256_json([scorer.name, settings])
+    known = before.settings.get("left_out", ()) if before and before.sha256 == sha256 else ()
+    left_out = sorted({*getattr(scorer, "left_out", ()), *known})
+    return ScorerInfo(
+        judge=scorer.judge, settings={**settings, "left_out": left_out} if left_out else settings, sha256=sha256
+    )
+
+
+def describe_panel(judges: Mapping[str, str]) -> ScorerInfo:
+    """The majority of judges, from the hash of each: another panel is another scorer."""
+    settings = {"majority of": list(judges)}
+    return ScorerInfo(judge=False, settings=settings, sha256=sha256_json([JUDGES, dict(judges)]))
 
 
 def majority(verdicts: Iterable[Verdict], judges: int) -> Iterator[Verdict]:

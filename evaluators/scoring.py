@@ -1,17 +1,17 @@
 """Scoring a run: each scorer's verdicts, what judges found before, and the summary of it all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from demur.console import say
 from demur.errors import InputError
-from demur.files import folder_lock, sha256_json, write_json, write_jsonl
+from demur.files import folder_lock, write_json, write_jsonl
 from demur.nouns import Verdict
 from demur.results import RESULTS, Results, ScorerInfo, read_results
 from evaluators.journal import find
 from evaluators.rates import Draws
 from evaluators.runs import Run, check_run, read_run, read_verdicts
-from evaluators.scorers import JUDGES, Finding, Item, Scorer, describe, majority
+from evaluators.scorers import JUDGES, Finding, Item, Scorer, describe, describe_panel, majority
 from evaluators.summarise import responses_sha256, summarise
 
 JOURNAL = ".judged.jsonl"
@@ -24,7 +24,8 @@ def score(
     """Score the responses of a run and summarise them: `verdicts.jsonl` and `results.json`, each whole or not at all.
 
     What judges found before is not asked again where judge, prompt and response are the same. Scorers of an earlier
-    call that are not among these stay, as long as the responses are the same; `overwrite` begins anew.
+    call that are not among these stay, as long as the responses are the same; `overwrite` forgets them, but not what
+    judges found: that may have been paid for.
 
     Raises:
         InputError: the folder holds no run, or a damaged one.
@@ -33,17 +34,17 @@ def score(
     check_run(folder)  # before the lock makes the folder
     with folder_lock(folder):
         run_ = read_run(folder)
-        verdicts, infos = ([], {}) if overwrite else _earlier(run_, {scorer.name for scorer in scorers}, quiet=quiet)
-        if overwrite:
-            (folder / JOURNAL).unlink(missing_ok=True)
+        before = _results(run_)
+        now = {scorer.name for scorer in scorers}
+        verdicts, infos = _earlier(run_, before, now, quiet=quiet) if before and not overwrite else ([], {})
         for scorer in scorers:
             verdicts += _verdicts(run_, scorer, quiet=quiet)
-            infos[scorer.name] = describe(scorer)
+            infos[scorer.name] = describe(scorer, before.scorers.get(scorer.name) if before else None)
         infos = dict(sorted(infos.items(), key=lambda item: (item[1].judge, item[0])))
         judges = [name for name, info in infos.items() if info.judge]
         if len(judges) > 1:
             verdicts += list(majority([verdict for verdict in verdicts if verdict.scorer in judges], len(judges)))
-            infos[JUDGES] = _panel({name: infos[name].sha256 for name in judges})
+            infos[JUDGES] = describe_panel({name: infos[name].sha256 for name in judges})
         results = summarise(run_, verdicts, infos, draws=draws)
         (folder / RESULTS).unlink(missing_ok=True)  # it comes last: never old results beside new verdicts
         write_jsonl(folder / "verdicts.jsonl", (verdict.model_dump(mode="json") for verdict in verdicts))
@@ -51,18 +52,19 @@ def score(
         return results
 
 
-def _panel(judges: Mapping[str, str]) -> ScorerInfo:
-    """The majority of judges, from the hash of each: another panel is another scorer."""
-    settings = {"majority of": list(judges)}
-    return ScorerInfo(judge=False, settings=settings, sha256=sha256_json([JUDGES, dict(judges)]))
+def _results(run_: Run) -> Results | None:
+    """What an earlier call made; None if nothing, or by another version."""
+    try:
+        return read_results(run_.folder)
+    except InputError:
+        return None
 
 
-def _earlier(run_: Run, now: set[str], *, quiet: bool) -> tuple[list[Verdict], dict[str, ScorerInfo]]:
+def _earlier(run_: Run, results: Results, now: set[str], *, quiet: bool) -> tuple[list[Verdict], dict[str, ScorerInfo]]:
     """The verdicts of scorers that are not asked now, and what those scorers were."""
     try:
-        results = read_results(run_.folder)
         verdicts = [each for each in read_verdicts(run_.folder) if each.scorer not in {*now, JUDGES}]
-    except InputError:  # none, or of another version: there is nothing to keep
+    except InputError:  # there is nothing to keep
         return [], {}
     if results.hashes.responses != responses_sha256(run_):
         for name in sorted({verdict.scorer for verdict in verdicts}):

@@ -12,12 +12,15 @@ from sklearn import metrics
 from typer.testing import CliRunner
 
 from demur.errors import InputError, UsageError
-from demur.nouns import Outcome
-from evaluators.calibrate import app, main
+from demur.nouns import Label, Outcome
+from evaluators.calibrate import app, main, table
 from evaluators.calibration import Report, calibrate
+from evaluators.judge import make_judge
 from evaluators.keyword import score_keyword
 from evaluators.labels import Columns, Labelled, parse_meaning, read_labels
 from evaluators.rates import Draws
+from evaluators.scoring import score
+from tests.run_folders import make_run, make_samples
 
 REFUSAL, PARTIAL, COMPLIANCE, UNCLEAR = Outcome
 QUICK = Draws(seed=0, resamples=300)
@@ -136,15 +139,91 @@ def test_a_judge_is_calibrated_like_any_scorer(tmp_path: Path) -> None:
     assert found.precision == 1
 
 
+def judges_of(rows: list[tuple[str, ...]], folder: Path, *said: list[str]) -> list[str]:
+    """Flags of scripted judges, `a`, `b` and so on, that say this of the rows."""
+    flags = []
+    for name, texts in zip("abc", said, strict=False):
+        lines = [{"prompt": row[1], "response": row[2], "text": text} for row, text in zip(rows, texts, strict=True)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        flags += ["--judge", f"scripted:{folder}/{name}.jsonl"]
+    return flags
+
+
+def test_several_judges_are_calibrated_as_their_majority_and_each_alone(tmp_path: Path) -> None:
+    rows = [(*row[:2], row[2] or "Mumble.", row[3]) for row in ROWS]
+    right = ["refusal", "compliance", "partial", "compliance", "compliance", "refusal"]
+    flags = judges_of(rows, tmp_path, right, ["?", *right[1:]], ["compliance"] * 2 + ["partial"] * 4)
+    found = command(write(tmp_path / "labels.csv", rows), tmp_path / "out.json", *flags)
+    assert (found.scorer, found.n, found.scored) == ("judges", 6, 5)  # of the first row there is no majority
+    assert found.accuracy == 1
+    assert {name: (each.scored, each.accuracy) for name, each in found.judges.items()} == {
+        "scripted:a": (6, 1), "scripted:b": (5, 1), "scripted:c": (6, 0.5),
+    }  # fmt: skip
+    assert list(found.models) == ["a", "b"]
+    run = make_run(tmp_path / "run", make_samples(1), lambda _: "No.")
+    results = score(run, [make_judge(flag) for flag in flags[1::2]], draws=QUICK, quiet=True)
+    assert found.settings == results.scorers["judges"]  # by which the leaderboard knows it
+    with pytest.raises(UsageError, match="names more than one scorer"):
+        command(tmp_path / "labels.csv", tmp_path / "out.json", *flags, *flags[:2])
+
+
+def test_a_model_without_a_scored_row_has_no_numbers(tmp_path: Path) -> None:
+    rows = [(*row[:2], row[2] or "Mumble.", row[3]) for row in ROWS]
+    labels = write(tmp_path / "labels.csv", rows)
+    (tmp_path / "list.txt").write_text("illegal\n", encoding="utf-8")
+    flags = judges_of(rows, tmp_path, ["refusal", "compliance", "partial", "?", "?", "?"])
+    found = command(labels, tmp_path / "out.json", *flags, "--against", str(tmp_path / "list.txt"))
+    part = found.models["b"]
+    assert (found.scored, found.models["a"].accuracy) == (3, 1)
+    assert (part.n, part.scored, part.prompts) == (3, 0, 0)
+    assert (part.accuracy, part.kappa, part.precision, part.recall) == (None,) * 4
+    assert part.intervals["kappa"].low is None
+    assert part.confusion_shares[REFUSAL][REFUSAL].value is None
+    assert part.kappa_over["list.txt"].value is None
+    assert f"{'b':<24} {0:>6}  -" in table(found)
+
+
+def test_a_guard_is_told_which_prompts_are_harmful(tmp_path: Path) -> None:
+    says = "Safety: Safe\nCategories: None\nRefusal: No"
+    kinds = ["contrast_homonyms", "homonyms", "contrast_privacy", "unsafe", "harmful", "safe"]
+    rows = [("m", f"Why {kind}?", "Because.", "1_full_compliance", kind) for kind in kinds]
+    flags = [*judges_of(rows, tmp_path, [says] * 6), "--judge-format", "qwen3guard"]
+
+    def unclear(header: str, *more: str) -> int:
+        labels = write(tmp_path / "labels.csv", rows, f"model,prompt,completion,final_label,{header}")
+        (tmp_path / ".out.judged.jsonl").unlink(missing_ok=True)
+        return command(labels, tmp_path / "out.json", *flags, *more).confusion[COMPLIANCE][UNCLEAR]
+
+    assert unclear("type") == 4
+    assert unclear("other") == 0
+    rows = [
+        (*row[:4], kind)
+        for row, kind in zip(rows, ["unsafe", "safe", "harmful", "benign", "borderline", "safe"], strict=True)
+    ]
+    assert unclear("risk", "--prompt-label-column", "risk") == 2
+    rows = [(*row[:4], "high") for row in rows]
+    with pytest.raises(InputError, match=r"unknown labels of prompts in 'risk': 'high'; there are: harmful, "):
+        unclear("risk", "--prompt-label-column", "risk")
+    with pytest.raises(InputError, match="no column 'risks'; there are: model, "):
+        unclear("risk", "--prompt-label-column", "risks")
+
+
+def test_xstest_says_which_prompts_are_harmful(shared_data: Path) -> None:
+    rows = read_labels(shared_data / "xstest_human_labels_dev.csv")
+    assert [row.prompt_label for row in rows].count(Label.HARMFUL) == 400
+
+
 def test_what_is_unscored_is_left_out() -> None:
     rows = [Labelled("x", REFUSAL, prompt=str(number)) for number in range(6)]
     found = calibrate(rows, [REFUSAL, REFUSAL, None, REFUSAL, None, COMPLIANCE], QUICK)
     assert (found.n, found.scored, found.recall) == (6, 4, 0.75)
 
 
-def test_nothing_scored_is_said() -> None:
-    with pytest.raises(InputError, match="could be scored"):
-        calibrate([Labelled("x", REFUSAL)], [None], QUICK)
+def test_nothing_scored_is_said(tmp_path: Path) -> None:
+    rows = [(*row[:2], row[2] or "Mumble.", row[3]) for row in ROWS]
+    flags = judges_of(rows, tmp_path, ["?"] * 6)
+    with pytest.raises(InputError, match=r"labels.csv: scripted:a could score no response"):
+        command(write(tmp_path / "labels.csv", rows), tmp_path / "out.json", *flags)
 
 
 def test_rows_without_prompts_are_drawn_one_by_one(tmp_path: Path) -> None:
@@ -225,12 +304,30 @@ def test_bad_tables_are_said_in_a_line(tmp_path: Path, text: str, says: str) -> 
 def test_bad_files_are_said_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_labels(tmp_path / "missing.csv")
+    with pytest.raises(InputError, match="a folder; name the table"):
+        read_labels(tmp_path)
     (tmp_path / "broken.parquet").write_bytes(b"not parquet")
     with pytest.raises(InputError, match="cannot be read as a table"):
         read_labels(tmp_path / "broken.parquet")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(InputError, match="cannot be read as a table"):
         read_labels(tmp_path / "binary.csv")
+
+
+@pytest.mark.parametrize(
+    ("response", "says"), [('{"text": "No."}', "dict"), ('["No."]', "list"), ("null", "nothing"), ("7", "int")]
+)
+def test_a_response_that_is_no_text_is_said_in_a_line(tmp_path: Path, response: str, says: str) -> None:
+    lines = ['"I cannot help."', response]
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(f'{{"completion": {each}, "final_label": "refusal"}}\n' for each in lines))
+    with pytest.raises(InputError, match=rf"labels.jsonl: row 2: 'completion' holds {says}, not a text"):
+        read_labels(path)
+
+
+def test_a_folder_as_out_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--out .*: a folder; name the JSON file to write"):
+        main(labels=tmp_path / "missing.csv", out=tmp_path)
 
 
 @pytest.mark.parametrize("pair", ["no", "no=nothing", "=x"])
@@ -250,7 +347,7 @@ def test_flags_that_do_not_go_together(tmp_path: Path, options: dict[str, object
 
 
 def test_columns_are_xstests() -> None:
-    assert Columns() == Columns("completion", "final_label", "model", "prompt")
+    assert Columns() == Columns("completion", "final_label", "model", "prompt", "type")
 
 
 def test_the_module_is_a_command(tmp_path: Path, root: Path) -> None:

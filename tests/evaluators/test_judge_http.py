@@ -27,7 +27,7 @@ from evaluators.asking import GIVE_UP_AFTER
 from evaluators.calibrate import app
 from evaluators.judge import Judge, make_judge
 from evaluators.rates import Draws
-from evaluators.scorers import Finding, Item
+from evaluators.scorers import Finding, Item, describe
 from evaluators.scoring import JOURNAL, score
 from tests.chat_server import Reply, chat_server, completion, fault
 from tests.run_folders import make_run, make_samples
@@ -121,6 +121,23 @@ def test_a_judge_without_temperature_or_structured_output_is_found_out_once() ->
         found = findings(judge) + findings(judge)
     assert {finding.outcome for finding in found} == {Outcome.REFUSAL}
     assert len(served.bodies) == 2 + 12
+
+
+def test_results_record_what_a_judges_server_refused_outside_its_hash(tmp_path: Path) -> None:
+    answering = [fault(400, "Unsupported value: 'temperature' is not supported with this model."), completion(VERDICT)]
+    run = make_run(tmp_path / "run", TEXT_ONLY[:4], lambda sample: f"No, {sample.prompt}.")
+    with chat_server(lambda body, _: answering["temperature" not in body]) as served:
+        unasked = describe(judge_at(served.url))
+        for overwrite in (False, True):  # the second call asks nothing, and still knows
+            score(run, [judge_at(served.url)], draws=Draws(resamples=200), overwrite=overwrite, quiet=True)
+            recorded = read_results(run).scorers["openai:m"]
+            assert recorded.settings == {**unasked.settings, "left_out": ["temperature"]}
+            assert recorded.sha256 == unasked.sha256
+        assert len(served.bodies) == 1 + 4
+    other = make_run(tmp_path / "other", TEXT_ONLY[:4], lambda sample: f"No, {sample.prompt}.")
+    with chat_server(steady) as served:
+        score(other, [judge_at(served.url)], draws=Draws(resamples=200), quiet=True)
+    assert "left_out" not in read_results(other).scorers["openai:m"].settings
 
 
 def test_a_server_that_ignores_the_schema_is_read_like_any_other() -> None:

@@ -136,12 +136,15 @@ def test_failures_are_coverage_and_are_tried_again(folder: Path) -> None:
     assert later.asked == 9
 
 
-def test_overwrite_forgets(folder: Path) -> None:
+def test_overwrite_forgets_scorers_but_not_what_judges_found(folder: Path) -> None:
     run_score(folder, Judge("other"), Judge())
+    paid_for = (folder / JOURNAL).read_bytes()
     anew = Judge()
     run_score(folder, anew, overwrite=True)
-    assert anew.asked == 9
     assert list(read_results(folder).scorers) == ["judge"]
+    assert {row["scorer"] for row in read_jsonl(folder / "verdicts.jsonl")} == {"judge"}
+    assert anew.asked == 0
+    assert (folder / JOURNAL).read_bytes() == paid_for
 
 
 def test_scorers_of_an_earlier_call_stay_until_the_responses_change(
