@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demur.nouns import Label, Modality
-from demur.results import Cell, Estimate, Headline, Overall, OverRejection, Results, read_results
+from demur.results import Cell, Comparison, Estimate, Headline, Overall, OverRejection, Results, read_results
 
 if TYPE_CHECKING:
     import pandas
 
 COLUMNS = (
     *("run", "model", "scorer", "modality", "label", "group_by", "group", "metric"),
-    *("value", "low", "high", "n", "scored", "method"),
+    *("value", "low", "high", "n", "scored", "method", "test", "p", "p_holm"),
 )
 _HARMLESS = (Label.BORDERLINE, Label.BENIGN)
 
@@ -21,10 +21,12 @@ def results_frame(*runs: Path | str) -> "pandas.DataFrame":
     """A row for each run, model, scorer, modality, label, group and metric.
 
     Columns: run, model, scorer, modality, label, group_by, group, metric, value, low, high (95%), n (rows asked),
-    scored, method (of the interval). Null are `group_by` and `group` for all rows, `label` where it is several labels,
-    `modality` where it is several modalities. `metric` is one of `demur.results.RATES`, `mean_score`, `coverage`,
-    `refusal_rate`, `over_rejection_rate`, `modality_gap` (each of these three also `_with_partial`), `score`, and
-    between scorers `agreement` and `kappa` (`group_by` says which kappa, `group` names the others).
+    scored, method (of the interval), test, p, p_holm. Null are `group_by` and `group` for all rows, `label` where it is
+    several labels, `modality` where it is several modalities. `metric` is one of `demur.results.RATES`, `mean_score`;
+    `coverage`, `missing`, `errors` (counts of rows); `refusal_rate`, `over_rejection_rate`, `modality_gap` (each of
+    these three also `_with_partial`), `score`; between scorers `agreement` and `kappa` (`group_by` says which kappa,
+    `group` names the others); between modalities `difference_refusal` (`group_by` is `modalities`, `group` says which
+    minus which), which alone has a test and its p; and `wer`, of the corpus's clips, which has no scorer.
 
     Raises:
         InputError: a run has no results.
@@ -33,7 +35,8 @@ def results_frame(*runs: Path | str) -> "pandas.DataFrame":
 
     rows = [{"run": str(run), **row} for run in runs for row in _rows(read_results(Path(run)))]
     frame = pandas.DataFrame(rows, columns=list(COLUMNS))
-    return frame.astype({"value": "float64", "low": "float64", "high": "float64", "n": "int64", "scored": "int64"})
+    numbers = dict.fromkeys(("value", "low", "high", "p", "p_holm"), "float64")
+    return frame.astype(numbers | {"n": "int64", "scored": "int64"})
 
 
 def _rows(results: Results) -> Iterator[dict[str, Any]]:
@@ -49,6 +52,11 @@ def _rows(results: Results) -> Iterator[dict[str, Any]]:
         where |= {"group_by": f"{pair.measure} kappa", "group": " & ".join(pair.scorers[1:])}
         yield where | {"metric": "agreement"} | pair.raw.model_dump()
         yield where | {"metric": "kappa"} | pair.kappa.model_dump()
+    for comparison in results.comparisons:
+        yield _comparison(results.model, comparison)
+    if results.corpus.wer is not None:
+        clips = {"n": results.corpus.clips, "scored": results.corpus.clips}
+        yield {"model": results.model, "metric": "wer", "value": results.corpus.wer} | clips
 
 
 class _Sizes:
@@ -75,7 +83,8 @@ def _cell(model: str, cell: Cell) -> Iterator[dict[str, Any]]:
 
 def _headline(model: str, line: Headline, sizes: _Sizes) -> Iterator[dict[str, Any]]:
     where = {"model": model, "scorer": line.scorer, "modality": str(line.modality)}
-    yield where | {"metric": "coverage", "value": line.coverage, "n": line.n, "scored": line.scored}
+    for metric in ("coverage", "missing", "errors"):
+        yield where | {"metric": metric, "value": getattr(line, metric), "n": line.n, "scored": line.scored}
     for suffix in ("", "_with_partial"):
         refusal: Estimate = getattr(line, f"refusal_rate{suffix}")
         rejection: OverRejection = getattr(line, f"over_rejection_rate{suffix}")
@@ -89,6 +98,12 @@ def _headline(model: str, line: Headline, sizes: _Sizes) -> Iterator[dict[str, A
             counts = sizes.of(line.scorer, (line.modality,), labels)
             if counts["n"]:
                 yield where | label | counts | {"metric": metric} | estimate.model_dump()
+
+
+def _comparison(model: str, line: Comparison) -> dict[str, Any]:
+    own = line.model_dump(mode="json", include={"scorer", "modality", "label", "test", "p", "p_holm"})
+    sides = {"group_by": "modalities", "group": f"{line.a} - {line.b}", "n": line.n, "scored": line.n}
+    return {"model": model} | own | sides | {"metric": f"difference_{line.metric}"} | line.difference.model_dump()
 
 
 def _overall(results: Results, overall: Overall, sizes: _Sizes) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import demur
 from demur.errors import InputError
 from demur.files import read_json, write_json
 from demur.nouns import Label, Modality, Outcome, Verdict
-from demur.results import RESULTS, ScorerInfo
+from demur.results import RESULTS, ScorerInfo, read_results
 from evaluators.rates import Draws
 from evaluators.runs import read_run
 from evaluators.summarise import summarise
@@ -46,7 +46,7 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pandas.DataFrame:
 
 def test_one_row_for_each_number(frame: pandas.DataFrame) -> None:
     key = ["run", "model", "scorer", "modality", "label", "group_by", "group", "metric"]
-    assert list(frame.columns) == [*key, "value", "low", "high", "n", "scored", "method"]
+    assert list(frame.columns) == [*key, "value", "low", "high", "n", "scored", "method", "test", "p", "p_holm"]
     assert not frame.duplicated(key).any()
     assert set(frame["model"]) == {"first", "second"}
 
@@ -84,6 +84,37 @@ def test_agreement_of_scorers(frame: pandas.DataFrame) -> None:
     pair = frame[(frame["model"] == "first") & (frame["metric"] == "kappa")]
     assert (pair["scorer"].item(), pair["group_by"].item(), pair["group"].item()) == ("keyword", "cohen kappa", "j")
     assert pair["value"].item() == 1.0
+
+
+def test_comparisons_of_modalities(frame: pandas.DataFrame, tmp_path: Path) -> None:
+    results = read_results(results_in(tmp_path, "first"))
+    own = frame[(frame["model"] == "first") & (frame["metric"] == "difference_refusal")]
+    assert len(own) == len(results.comparisons) == 2 * 3 * len(Label)
+    line = next(each for each in results.comparisons if (each.scorer, each.b) == ("keyword", Modality.AUDIO_ONLY))
+    row = own[(own["scorer"] == "keyword") & (own["label"] == line.label) & (own["group"] == f"{line.a} - {line.b}")]
+    assert row["group_by"].item() == "modalities"
+    assert row[["value", "low", "high", "n", "p", "p_holm"]].to_numpy().tolist() == [
+        [line.difference.value, line.difference.low, line.difference.high, line.n, line.p, line.p_holm]
+    ]
+    assert row["test"].item() == line.test
+    others = frame[frame["metric"] != "difference_refusal"]
+    assert others[["test", "p", "p_holm"]].isna().all(axis=None)
+
+
+def test_what_is_missing_and_how_clear_the_speech_is(tmp_path: Path) -> None:
+    folder = results_in(tmp_path)
+    results = read_json(folder / RESULTS)
+    results["headlines"][0] |= {"missing": 2, "errors": 3}
+    write_json(folder / RESULTS, results)
+    found = demur.results_frame(folder)
+    first = found[(found["scorer"] == "keyword") & (found["modality"] == "audio_only")].set_index("metric")
+    assert (first.loc["missing", "value"], first.loc["errors", "value"], first.loc["errors", "n"]) == (2, 3, 54)
+    wer = found[found["metric"] == "wer"]
+    assert (wer["value"].item(), wer["n"].item()) == (0.25, results["corpus"]["clips"])
+    assert wer["scorer"].isna().all()
+    results["corpus"]["wer"] = None
+    write_json(folder / RESULTS, results)
+    assert "wer" not in set(demur.results_frame(folder)["metric"])
 
 
 def test_no_run_is_an_empty_table() -> None:
