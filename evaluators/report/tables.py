@@ -138,7 +138,7 @@ def _calibration(board: Board) -> str:
         return ""
     header = ["Answers of", "n", "kappa", "accuracy", "precision", "recall"]
     rows = (
-        [plain(name), str(each.scored), *(f"{getattr(each, score) or 0:.2f}" for score in header[2:])]
+        [plain(name), str(each.scored), *(decimal(getattr(each, score)) for score in header[2:])]
         for name, each in {"all": report, **report.models}.items()
     )
     return _grid(header, rows)

@@ -361,6 +361,9 @@ def test_calibration_is_shown_and_must_be_of_this_scorer(runs: list[Path], tmp_p
     assert board.calibration == found
     assert not any("alibration" in notice.text for notice in board.notices)
     assert "Kappa is agreement beyond chance: 1 is perfect" in texts(tmp_path / "out")["index.html"]
+    edit(tmp_path / "keyword.json", lambda value: value["models"]["m"].update(scored=0, kappa=None))
+    leaderboard(runs, tmp_path / "out", calibration=tmp_path / "keyword.json", draws=DRAWS)
+    assert "| m | 0 | – |" in texts(tmp_path / "out")["leaderboard.md"], "no number is not 0"
     edit(tmp_path / "keyword.json", lambda value: value["settings"].update(sha256="e" * 64))
     board = leaderboard(runs, tmp_path / "out", calibration=tmp_path / "keyword.json", draws=DRAWS)
     assert any("of another scorer" in notice.text and notice.grave for notice in board.notices)

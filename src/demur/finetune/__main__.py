@@ -50,7 +50,7 @@ def _main(
         typer.Option(help="A corpus for tests: refused where it shares prompts with what is tuned on."),
     ] = [],  # noqa: B006 -- typer shows and copies it
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
-    device: Annotated[str, typer.Option(help="Such as `cuda:1`; by default the GPU if there is one.")] = "auto",
+    device: Annotated[str, typer.Option(help="`cpu` or `cuda`; by default the GPU if there is one.")] = "auto",
     dtype: Annotated[
         str, typer.Option(help="Numbers of the frozen model: auto (as saved), float32, bfloat16. Adapters are float32.")
     ] = "auto",

@@ -25,8 +25,8 @@ from demur.errors import InputError, MissingDependency
 from demur.files import folder_lock, read_json, write_atomic, write_json
 from demur.finetune.data import Split, check_held_out, load_split
 from demur.finetune.methods import Job, Method, Tuned
-from demur.finetune.options import Options
-from demur.finetune.processes import first_alone, rank
+from demur.finetune.options import Options, TrainOptions
+from demur.finetune.processes import count, first_alone, rank
 from demur.nouns import Modality, Outcome
 from demur.options import check_options
 
@@ -71,6 +71,7 @@ def finetune(
     tuner: Method = plugins.find(plugins.METHODS, method)()
     chosen = _options_of(method, tuner.Options, options)
     _check_modalities(lalm, chosen)
+    _check_device(lalm, chosen)
     split = load_split(
         corpus,
         audio=lalm.family.audio,
@@ -189,6 +190,14 @@ def _counts(split: Split, part: str) -> dict[str, int]:
 def _check_modalities(lalm: "LALM", options: Options) -> None:
     if not lalm.family.audio and Modality.AUDIO_ONLY in options.validation_modalities:
         raise InputError("a text model cannot hear: leave audio_only out of --validation-modalities")
+
+
+def _check_device(lalm: "LALM", options: Options) -> None:
+    if count() == 1 and isinstance(options, TrainOptions) and lalm.device.type == "cuda" and lalm.device.index:
+        raise InputError(
+            f"training takes the first GPU that it sees, not {lalm.device}: "
+            f"set CUDA_VISIBLE_DEVICES={lalm.device.index} and leave --device out"
+        )
 
 
 def _check_packages() -> None:

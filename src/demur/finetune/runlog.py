@@ -26,12 +26,6 @@ class RunLog:
         rows = list(read_jsonl(self.path)) if self.path.is_file() else []
         return rows if kind is None else [row for row in rows if row["kind"] == kind]
 
-    def drop(self, step: int) -> None:
-        """Forget the rows of a step."""
-        rows = self.rows()
-        if rank() == 0 and any(row["step"] == step for row in rows):
-            write_jsonl(self.path, [row for row in rows if row["step"] != step])
-
     def cut(self, step: int) -> None:
         """Forget what came after a step: it is done again."""
         if rank() == 0:

@@ -2,7 +2,6 @@
 # ruff: noqa: ARG002 -- transformers names the arguments
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,6 @@ def _arguments(job: Job, folder: Path) -> TrainingArguments:
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
     )
-    if "LOCAL_RANK" not in os.environ:  # one process: where the model is, and not on the first GPU
-        arguments.__dict__["_setup_devices"] = job.lalm.device
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs by torchrun alone: DataParallel would split the hooks
     return arguments  # type: ignore[no-any-return]
 

@@ -42,7 +42,6 @@ def validate(job: "Job", candidate: str, step: int, measure: Any = None) -> dict
         mine = [each for each in answers if each["modality"] == modality]
         rates = _rates([(Label(each["label"]), Outcome(each["outcome"])) for each in mine])
         row |= {f"{name}_{modality}": rates[name] for name in ("refusal", "over_rejection")}
-    job.answers.drop(step)  # a kill after this and before the log's row leaves answers that are then given again
     job.answers.append(*({"step": step, "candidate": candidate, **each} for each in answers))
     job.log.append(row)
     return row

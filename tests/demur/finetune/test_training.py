@@ -5,15 +5,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from demur.corpus import Corpus
 from demur.errors import InputError, ModelError, UsageError
 from demur.files import read_jsonl
+from demur.finetune import arithmetic
 from demur.finetune.data import Question, Questions, Split
 from demur.finetune.methods import Job
-from demur.finetune.rrs import RRS, RRSOptions
+from demur.finetune.objective import Batch
+from demur.finetune.rrs import RRS, Reshaping, RRSOptions
 from demur.finetune.run import finetune
+from demur.finetune.train import low_rank
 from demur.finetune.wordings import REFUSING, for_text
 from demur.models import Answer
 from demur.models.hf.lalm import LALM
@@ -105,20 +109,46 @@ def question(text: str, label: Label) -> Question:
     return Question(text, text, text[-1], label, text)
 
 
-def test_a_linear_model_is_moved_to_where_it_should_be(tmp_path: Path) -> None:
-    # H_R = harm + r, so mean(H_R) - mean(H_B) = r + (1/2, 1/2, -1/2, -1/2) = (2.5, 2.5, -2.5, -0.5)
-    # c = row * delta = (2.5, 5, -2.5, -0.25): the first two are kept, their sum is 7.5
-    masked = torch.tensor([2.5, 2.5, 0, 0])
+def linear_job(folder: Path, options: RRSOptions) -> Job:
     parts = Questions(
         tuple(question(text, Label.HARMFUL) for text in ("harm a", "harm b")),
         tuple(question(text, Label.BORDERLINE) for text in ("good a", "good b")),
     )
     lalm: Any = LinearLALM()
+    outcome = {"no": Outcome.REFUSAL, "yes": Outcome.COMPLIANCE}.__getitem__
+    return Job(lalm, Split("c", parts, parts), folder / "o", outcome, options, 0, folder / "c", quiet=True)
+
+
+@pytest.mark.parametrize("benign", ["away", "stay"])
+def test_the_loss_agrees_with_numpy(tmp_path: Path, benign: Any) -> None:
+    options = RRSOptions(
+        penalty=0.3, benign=benign, scale=2, lora_r=2, lora_alpha=3, lora_dropout=0, targets=("q_proj",)
+    )
+    job = linear_job(tmp_path, options)
+    harmful, twins = (np.array([INPUTS[f"{kind} {each}"] for each in "ab"], float) for kind in ("harm", "good"))
+    move = np.array([2.5, 2.5, 0, 0])  # as the next test works it out
+    shift = arithmetic.mask_shift(torch.tensor([2.5, 2.5, -2.5, -0.5]), ROW)
+    objective = Reshaping(job, shift, torch.tensor(harmful).float(), torch.tensor(twins).float())
+    goals = np.concatenate([harmful + 2 * move, twins - (2 * move if benign == "away" else 0)])
+    with low_rank(job.lalm.model, options, 0) as model:
+        ((a, b, _),) = arithmetic.adapted(model)
+        b.data = torch.linspace(-0.5, 0.5, b.numel()).reshape(b.shape)
+        states = torch.tensor(np.concatenate([harmful, twins])).float()[:, None]
+        parts = objective.loss(model, Batch({"inputs": states}, objective.extras(objective.questions), 0.0))
+        delta = 3 / 2 * b.detach().double().numpy() @ a.detach().double().numpy()
+    reached = states[:, 0].double().numpy() @ (np.eye(4) + delta).T
+    assert parts["mse"].item() == pytest.approx(np.mean((reached - goals) ** 2), rel=1e-6)
+    assert parts["penalty"].item() == pytest.approx(0.3 * np.sum(delta**2), rel=1e-6)
+
+
+def test_a_linear_model_is_moved_to_where_it_should_be(tmp_path: Path) -> None:
+    # H_R = harm + r, so mean(H_R) - mean(H_B) = r + (1/2, 1/2, -1/2, -1/2) = (2.5, 2.5, -2.5, -0.5)
+    # c = row * delta = (2.5, 5, -2.5, -0.25): the first two are kept, their sum is 7.5
+    masked = torch.tensor([2.5, 2.5, 0, 0])
     chosen = RRSOptions(
         penalty=0, epochs=40, learning_rate=0.1, train_batch=1, accumulation=1, lora_dropout=0, targets=("q_proj",)
     )
-    outcome = {"no": Outcome.REFUSAL, "yes": Outcome.COMPLIANCE}.__getitem__
-    job = Job(lalm, Split("c", parts, parts), tmp_path / "o", outcome, chosen, 0, tmp_path / "c", quiet=True)
+    job = linear_job(tmp_path, chosen)
     tuned = RRS().tune(job)
     assert tuned.facts["shift"]["gain"] == pytest.approx(7.5)
     assert tuned.facts["shift"]["features_kept"] == 0.5
@@ -134,7 +164,7 @@ def test_a_linear_model_is_moved_to_where_it_should_be(tmp_path: Path) -> None:
     # logits are (0, row h, -row h): the margin is row h, whose mean over harm a and b was 1.5 before
     assert last["margin_harmful"] == pytest.approx(float((wanted[:2] @ ROW).mean()), abs=0.1)
     assert last["margin_harmful"] - first["margin_harmful"] == pytest.approx(7.5, abs=0.1)
-    assert torch.equal(lalm.model.model.layers[0].q_proj.weight, torch.eye(4)), "the model is as it was"
+    assert torch.equal(job.lalm.model.model.layers[0].q_proj.weight, torch.eye(4)), "the model is as it was"
 
 
 class KilledError(BaseException):
@@ -232,6 +262,8 @@ def test_bad_input_ends_clearly(load: Callable[[str], LALM], corpus: Corpus, tmp
         tune(load("text"), strengths=[1])
     with pytest.raises(ModelError, match="no linear layer 'w_proj'"):
         tune(load("text"), targets=["w_proj"])
+    with pytest.raises(InputError, match="set CUDA_VISIBLE_DEVICES=1"):
+        tune(SimpleNamespace(device=torch.device("cuda:1"), family=SimpleNamespace(audio=True)))  # type: ignore[arg-type]
     silent = load("text")
     silent.model.lm_head.weight.data[silent.tokenizer.convert_tokens_to_ids("I")] = 0
     with pytest.raises(InputError, match="does not make refusals likelier"):

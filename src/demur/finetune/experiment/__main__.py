@@ -62,7 +62,7 @@ def main(
     ] = None,
     judge: Annotated[list[str], typer.Option(help="Also ask a judge, as `demur score` does; repeatable.")] = [],  # noqa: B006
     base_url: Annotated[str | None, typer.Option(help="Of the judge's OpenAI-compatible server.")] = None,
-    device: Annotated[str | None, typer.Option(help="Such as `cuda:1`; by default the GPU if there is one.")] = None,
+    device: Annotated[str | None, typer.Option(help="`cpu` or `cuda`; by default the GPU if there is one.")] = None,
     dtype: Annotated[
         str | None, typer.Option(help="`float32` or `bfloat16`. Default: as the weights are saved.")
     ] = None,
@@ -88,7 +88,7 @@ def main(
     given = (("device", device), ("dtype", dtype), ("batch_size", batch_size))
     loading = {name: value for name, value in given if value is not None}
     setting = Setting(out, model, loading, max_new_tokens, [find_scorer("keyword"), *judges], allow_overlap, quiet)
-    loaded(setting, None)
+    loaded(setting, None)  # a model that cannot be tuned is known before anything is spoken
     tests = {TEST: (test_on, limit)}
     for spec in also:
         if (name := _name(spec)) in {TUNE, *tests}:

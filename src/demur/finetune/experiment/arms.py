@@ -55,7 +55,7 @@ def parse_arms(texts: Sequence[str], shared: Mapping[str, str]) -> list[Arm]:
     arms = list({arm.name: arm for arm in (parse_arm(text, shared) for text in texts)}.values())
     for name in shared:
         if not any(name in arm.options for arm in arms):
-            raise UsageError(f"--set {name}={shared[name]}: none of the arms takes it")
+            raise UsageError(f"--set {name}={shared[name]}: none of the arms takes it; name an option of one of them")
     return arms
 
 

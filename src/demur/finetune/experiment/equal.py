@@ -36,7 +36,7 @@ class Curve:
 
 
 def read_curve(adapter: Path) -> Curve:
-    """From the answers of an adapter's candidates; of several answers to one question at one step the last counts."""
+    """From an adapter's answers; of two to one question at one step, as a kill may leave, the last counts."""
     answers: dict[tuple[int, Label, str], dict[str, bool]] = {}
     for row in read_jsonl(adapter / "validation.jsonl"):
         refused = answers.setdefault((row["step"], Label(row["label"]), row["id"]), {})
