@@ -15,7 +15,7 @@ def test_a_registered_name_is_imported() -> None:
 
 
 def test_an_unknown_name_lists_those_that_exist() -> None:
-    with pytest.raises(InputError, match="no engine named 'nobody'; there are: coqui, espeak, hibari"):
+    with pytest.raises(InputError, match="no engine named 'nobody'; there are: coqui, espeak, flite, hibari"):
         plugins.find(plugins.ENGINES, "nobody")
 
 

@@ -2,8 +2,9 @@
 
     mel-00007.npz     256 clips: `frames` [sum of T, 80] float16, `lengths` [256]; T is 100 frames a second
 
-Three in five are hibari's voice at another pitch and speed, the rest espeak-ng's accents. Half are clean; the others
-are heard through noise, echo or a telephone line. The voices in `KEPT` are never heard here.
+Nine in twenty are hibari's voice at another pitch and speed, seven flite's three speakers at another pitch, four
+espeak-ng's accents. Half are clean; the others are heard through noise, echo or a telephone line. The voices in `KEPT`
+are never heard here.
 """
 
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ SHARD = 256
 
 KEPT = ("piper:joe", "espeak:en-gb-scotland")
 """joe is for tests alone; no Scottish voice of espeak is heard in training, so that validation has one that is new."""
+HIBARI, FLITE = 0.45, 0.35
+"""Shares of the clips; the rest is espeak-ng's."""
 CONDITIONS = ("clean",) * 6 + (
     "noise-white@20", "noise-pink@20", "noise-pink@12", "noise-babble@15", "reverb", "telephone",
 )  # fmt: skip
@@ -84,7 +87,8 @@ def synthesize(text: str, seed: int) -> Samples:
     from builders.conditions import apply_condition, parse_condition
 
     draw = np.random.default_rng(seed)
-    samples = _hibari(text, draw) if draw.random() < 0.6 else _espeak(text, draw)
+    which = draw.random()
+    samples = (_hibari if which < HIBARI else _flite if which < HIBARI + FLITE else _espeak)(text, draw)
     samples = trim_silence(samples, RATE)
     pad = [np.zeros(int(draw.uniform(0.0, 0.4) * RATE), np.float32) for _ in range(2)]
     samples = np.concatenate([pad[0], samples, pad[1]])
@@ -103,8 +107,14 @@ def _hibari(text: str, draw: np.random.Generator) -> Samples:
     return resample(np.asarray(speech, np.float32), round(voice.sample_rate * pitch), RATE)
 
 
+def _flite(text: str, draw: np.random.Generator) -> Samples:
+    engine, voices = _voices("flite")
+    samples, rate = engine.speak(text, voices[int(draw.integers(len(voices)))], 0)
+    return resample(samples, round(rate * draw.uniform(0.85, 1.18)), RATE)
+
+
 def _espeak(text: str, draw: np.random.Generator) -> Samples:
-    engine, voices = _espeak_voices()
+    engine, voices = _voices("espeak")
     pitch = draw.uniform(0.9, 1.12)
     samples, rate = engine.speak(text, voices[int(draw.integers(len(voices)))], int(draw.integers(2**31)))
     return resample(samples, round(rate * pitch), RATE)
@@ -126,10 +136,10 @@ def _hibari_voice() -> Any:
 
 
 @cache
-def _espeak_voices() -> tuple[Any, list[str]]:
+def _voices(name: str) -> tuple[Any, list[str]]:
     from builders.engines import make_engine
 
-    engine = make_engine("espeak", {})
+    engine = make_engine(name, {})
     return engine, [voice.name for voice in engine.voices() if not voice.spec.startswith(KEPT)]
 
 

@@ -19,7 +19,7 @@ from demur.files import folder_lock, read_jsonl, sha256_file, sha256_json, write
 from demur.nouns import Outcome
 from demur.tiny import speech, stages, texts
 from demur.tiny.alignment import Asked
-from demur.tiny.connector import Example, examples, spoken
+from demur.tiny.connector import Example, examples, to_repeat
 from demur.tiny.language import Writer
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -31,11 +31,11 @@ PACKAGES = ("torch", "transformers", "peft", "hibari-tts", "espeakng-loader", "n
 @app.command()
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the training: data, checkpoints, log and result.")],
-    sentences: Annotated[int, typer.Option(min=512, help="How many sentences are written, spoken and learnt.")] = 7000,
+    sentences: Annotated[int, typer.Option(min=512, help="How many are written, spoken and learnt.")] = 12_000,
     passes: Annotated[int, typer.Option(min=0, help="How often each word of the vocabulary is spoken in a list.")] = 2,
     manners: Annotated[int, typer.Option(min=1, help="Steps of learning to repeat, on text.")] = 60,
-    spell: Annotated[int, typer.Option(min=1, help="Steps of 32 clips: states that look like the words said.")] = 1500,
-    answer: Annotated[int, typer.Option(min=1, help="Steps of 16 clips: answering the sound like the text.")] = 520,
+    spell: Annotated[int, typer.Option(min=1, help="Steps of 32 clips: states that look like the words said.")] = 1800,
+    answer: Annotated[int, typer.Option(min=1, help="Steps of 16 clips: answering the sound like the text.")] = 2200,
     align: Annotated[int, typer.Option(min=1, help="Steps of learning to refuse, on text.")] = 100,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that speak.")] = 2,
@@ -47,7 +47,7 @@ def main(
         stages.manners(lessons, out, steps=manners, seed=seed, quiet=quiet)
         words = _prepare_words(out, passes, seed=seed, workers=workers, quiet=quiet)
         stages.spell(lessons, words, out, steps=spell, seed=seed, quiet=quiet)
-        stages.answer(lessons, out, steps=answer, seed=seed, quiet=quiet)
+        stages.answer(lessons, words, out, steps=answer, seed=seed, quiet=quiet)
         stages.align(core_align(), lessons, out, outcome=keyword_outcome, steps=align, seed=seed, quiet=quiet)
         steps = {"manners": manners, "spell": spell, "answer": answer, "align": align}
         _publish(out, {"sentences": sentences, "passes": passes, "seed": seed, "steps": steps})
@@ -70,7 +70,7 @@ def _prepare_words(out: Path, passes: int, *, seed: int, workers: int, quiet: bo
     writer = Writer()
     lines = texts.word_lists(writer, passes=passes, seed=seed)
     speech.speak(out / "words", lines, seed=seed, workers=workers, quiet=quiet)
-    return spoken(lines, speech.load(out / "words", len(lines)), writer.tokenizer)
+    return to_repeat(lines, speech.load(out / "words", len(lines)), writer.tokenizer)
 
 
 def core_align() -> list[Asked]:
