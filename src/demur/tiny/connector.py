@@ -22,7 +22,7 @@ import numpy as np
 from demur.seeds import derive_seed
 from demur.tiny.language import ASSISTANT, END_OF_TURN, USER
 from demur.tiny.model import window
-from demur.tiny.speech import Mel
+from demur.tiny.speech import WINDOW_S, Mel
 from demur.tiny.texts import ANSWER_TOKENS, REPEAT
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ MOST_WARP = 0.12
 """Of the frequency axis, in training."""
 BUCKET = 32
 """Batches whose clips are sorted by length together, so that a batch holds clips of about one length."""
+FRAMES, PLACES = 64, 16
+"""Mel frames and tokens are padded to a multiple: on a CPU each new shape of a product is compiled, and kept."""
+MOST_FRAMES = 100 * WINDOW_S
 SLACK = 2
 """Mel frames that a clip has beyond its sound, see `speech.to_mel`."""
 
@@ -137,7 +140,7 @@ def hear(model: Any, mels: Sequence[Mel], draw: np.random.Generator | None = Non
 
     device = model.device
     frames = max(len(mel) for mel in mels)
-    frames += frames % 2
+    frames = min(frames + -frames % FRAMES, MOST_FRAMES)
     features = torch.stack([torch.from_numpy(_padded(mel, frames, draw)) for mel in mels]).to(device)
     sounding = torch.tensor([len(mel) - SLACK for mel in mels], device=device)
     mask = (torch.arange(frames, device=device) < sounding[:, None]).long()
@@ -233,7 +236,7 @@ class Reader:
 
         turns = [self._embed(one, states[n] if states else None) for n, one in enumerate(batch)]
         lengths = torch.tensor([len(turn) for turn in turns])
-        embeds = torch.nn.utils.rnn.pad_sequence(turns, batch_first=True)
+        embeds = _rounded(torch.nn.utils.rnn.pad_sequence(turns)).transpose(0, 1)
         mask = (torch.arange(embeds.shape[1]) < lengths[:, None]).long().to(embeds.device)
         hidden = self.model.model.language_model(
             inputs_embeds=embeds, attention_mask=mask, use_cache=False
@@ -242,7 +245,8 @@ class Reader:
             hidden[n, len(turn) - len(one.answer) - 1 : len(turn) - 1]
             for n, (turn, one) in enumerate(zip(turns, batch, strict=True))
         ]
-        logits: Tensor = self.model.lm_head(torch.cat(places)).float()
+        rows = torch.cat(places)
+        logits: Tensor = self.model.lm_head(_rounded(rows))[: len(rows)].float()
         return logits
 
     def _embed(self, one: Example, state: "Tensor | None") -> "Tensor":
@@ -256,6 +260,13 @@ class Reader:
             return rows
         cut = len(self.before)
         return torch.cat([rows[:cut], state.to(rows.dtype), rows[cut:]])
+
+
+def _rounded(rows: "Tensor") -> "Tensor":
+    """With zeros after the last of the first dimension."""
+    from torch.nn import functional
+
+    return functional.pad(rows, (0, 0) * (rows.ndim - 1) + (0, -len(rows) % PLACES))
 
 
 def lesson_loss(
