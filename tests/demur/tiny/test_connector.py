@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.models.audioflamingo3.modeling_audioflamingo3 import AudioFlamingo3Encoder
 
-from demur.tiny.connector import Example, Spelling, batches, lesson_loss, pieces, spelt, states_of
+from demur.tiny.connector import (
+    Example,
+    Spelling,
+    asked_to_repeat,
+    batches,
+    lesson_loss,
+    pieces,
+    spelt,
+    states_of,
+    warped,
+)
+from demur.tiny.language import END_OF_TURN
 
 
 @given(st.integers(4, 1500))
@@ -25,6 +36,31 @@ def test_every_example_comes_once_an_epoch_with_its_like() -> None:
     assert np.median(spread) < 40
     assert list(itertools.islice(batches(lengths, 16, seed=0), 40)) == epoch
     assert list(itertools.islice(batches(lengths, 16, seed=1), 40)) != epoch
+
+
+@given(st.floats(0.88, 1.12), st.integers(20, 60))
+def test_warping_moves_a_tone_to_another_place(by: float, tone: int) -> None:
+    mel = np.zeros((5, 80), np.float16)
+    mel[:, tone] = 1
+    heard = warped(mel, by)
+    assert heard.shape == mel.shape
+    assert 0.4 < heard.max() <= 1  # a tone between two places is shared by them
+    assert (heard == heard[0]).all()
+    assert abs(int(heard[0].argmax()) - tone / by) <= 1
+    assert np.array_equal(warped(mel, 1.0), mel)
+
+
+def test_what_was_to_be_answered_is_also_to_be_repeated() -> None:
+    def tokens(text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+        assert text.startswith("\n")
+        assert not add_special_tokens
+        return {"input_ids": [len(text)]}
+
+    answered, repeated = example((5, 6), exact=False), example((1, 0), exact=True)
+    (again,) = asked_to_repeat([answered, repeated], tokens)
+    assert again.mel is answered.mel
+    assert (again.said, again.answer, again.exact) == (answered.said, (*answered.said, END_OF_TURN), True)
+    assert len(again.instruction) == 1
 
 
 def example(answer: tuple[int, ...], *, exact: bool) -> Example:
