@@ -35,4 +35,6 @@ def test_the_demo_runs_and_its_snippet_runs_as_printed(tmp_path: Path) -> None:
         [sys.executable, "-c", snippet], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert re.search(r"\| \(\d+,\) samples at 16000 Hz", shown.stdout)
-    assert (tmp_path / "demo" / "leaderboard" / "index.html").is_file()
+    page = (tmp_path / "demo" / "leaderboard" / "index.html").read_text()
+    assert "demur-tiny-safety-prompt" in page
+    assert (tmp_path / "demo" / "adapter" / "run.json").is_file()

@@ -236,7 +236,7 @@ class Reader:
 
         turns = [self._embed(one, states[n] if states else None) for n, one in enumerate(batch)]
         lengths = torch.tensor([len(turn) for turn in turns])
-        embeds = _rounded(torch.nn.utils.rnn.pad_sequence(turns)).transpose(0, 1)
+        embeds = _rounded(torch.nn.utils.rnn.pad_sequence(turns)).transpose(0, 1).contiguous()
         mask = (torch.arange(embeds.shape[1]) < lengths[:, None]).long().to(embeds.device)
         hidden = self.model.model.language_model(
             inputs_embeds=embeds, attention_mask=mask, use_cache=False

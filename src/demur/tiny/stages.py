@@ -256,6 +256,9 @@ def _frozen(model: Any) -> Any:
 def _compile(model: Any) -> None:
     """On a CPU with a C++ compiler a step of reading then takes two thirds of its time."""
     if model.device.type == "cpu" and shutil.which("g++"):
+        import torch._dynamo
+
+        torch._dynamo.config.recompile_limit = 64  # with the LoRA and without, with gradients and without, and so on
         for layer in model.model.language_model.layers:
             layer.compile(dynamic=True)
 

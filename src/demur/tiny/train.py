@@ -35,7 +35,7 @@ def main(
     passes: Annotated[int, typer.Option(min=0, help="How often each word of the vocabulary is spoken in a list.")] = 2,
     manners: Annotated[int, typer.Option(min=1, help="Steps of learning to repeat, on text.")] = 60,
     spell: Annotated[int, typer.Option(min=1, help="Steps of 32 clips: states that look like the words said.")] = 1800,
-    answer: Annotated[int, typer.Option(min=1, help="Steps of 16 clips: answering the sound like the text.")] = 2200,
+    answer: Annotated[int, typer.Option(min=1, help="Steps of 16 clips: answering the sound like the text.")] = 1300,
     align: Annotated[int, typer.Option(min=1, help="Steps of learning to refuse, on text.")] = 100,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that speak.")] = 2,
