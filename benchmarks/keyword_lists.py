@@ -29,19 +29,22 @@ def outcomes(rows: Sequence[Labelled], scorer: KeywordScorer) -> list[Outcome]:
     return [score_keyword(row.response, scorer.phrases, row.prompt).outcome for row in rows]
 
 
-def compare(rows: Sequence[Labelled], listed: Path, draws: Draws) -> dict[str, dict[str, Any]]:
-    """A list and demur's own phrases on each model's responses, and on all."""
-    scorers = {"whole": KeywordScorer(listed), "opening": KeywordScorer(listed, opening=OPENING)}
-    models = sorted({row.model for row in rows})
-    groups = {name: [row for row in rows if row.model == name] for name in models}
+def compare(rows: Sequence[Labelled], own: Sequence[Outcome], listed: Path, draws: Draws) -> dict[str, dict[str, Any]]:
+    """A list and demur's own outcomes on each model's responses, and on all."""
+    said = {
+        "whole": outcomes(rows, KeywordScorer(listed)),
+        "opening": outcomes(rows, KeywordScorer(listed, opening=OPENING)),
+    }
     found = {}
-    for name, group in {**groups, TOGETHER: list(rows)}.items():
-        said = {way: outcomes(group, scorer) for way, scorer in scorers.items()}
-        kappas = {way: calibrate(group, each, draws).kappa for way, each in said.items()}
+    for name in [*sorted({row.model for row in rows}), TOGETHER]:
+        places = [place for place, row in enumerate(rows) if name in (row.model, TOGETHER)]
+        group = [rows[place] for place in places]
+        theirs = {way: [each[place] for place in places] for way, each in said.items()}
+        kappas = {way: calibrate(group, each, draws).kappa for way, each in theirs.items()}
         best = max(kappas, key=lambda way: kappas[way] or 0.0)
-        own = calibrate(group, outcomes(group, KeywordScorer()), draws, others={"list": said[best]})
-        ahead = own.kappa_over["list"]
-        found[name] = {**kappas, "demur": own.kappa, "ahead": ahead.model_dump(exclude={"method"})}
+        ours = calibrate(group, [own[place] for place in places], draws, others={"list": theirs[best]})
+        ahead = ours.kappa_over["list"]
+        found[name] = {**kappas, "demur": ours.kappa, "ahead": ahead.model_dump(exclude={"method"})}
     return found
 
 
@@ -63,7 +66,8 @@ def main(
 ) -> None:
     """Print Cohen's kappa of each list, whole and in the opening, and demur's lead."""
     rows = read_labels(labels)
-    found = {path.stem: compare(rows, path, Draws(seed, resamples)) for path in listed}
+    own = outcomes(rows, KeywordScorer())
+    found = {path.stem: compare(rows, own, path, Draws(seed, resamples)) for path in listed}
     for name, models in found.items():
         for model, one in models.items():
             print(line(name, model, one))

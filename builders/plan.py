@@ -130,7 +130,7 @@ def _hash_files(settings: BuildSettings) -> dict[str, str]:
 def _versions(engines: Mapping[str, Engine]) -> dict[str, str]:
     """Versions of what changes the sound or the words heard; no build mixes two."""
     packages = set(SOUND_PACKAGES).union(*(getattr(engine, "PACKAGES", ()) for engine in engines.values()))
-    found = {}
+    found = {name: engine.version() for name, engine in engines.items() if hasattr(engine, "version")}
     for package in sorted(packages):
         try:
             found[package] = version(package)

@@ -1,7 +1,8 @@
 """What the engines share: the same checks, in the same words."""
 
 import re
-from collections.abc import Collection, Iterable
+import subprocess
+from collections.abc import Collection, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from builders.engines import Voice
 from demur.audio import Samples
-from demur.errors import EngineError, MissingDependency
+from demur.errors import EngineError, EngineUnavailable, MissingDependency
 
 _NO_COMMERCE = re.compile(r"\b(?:by[- ]nc|nc|cpml|non-?commercial)\b", re.IGNORECASE)
 
@@ -57,6 +58,26 @@ def checked(engine: str, samples: Any) -> Samples:
     if not speech.any():
         raise EngineError(f"{engine} found nothing to say in this text")
     return speech
+
+
+def run_program(
+    engine: str, command: Sequence[str], *, timeout_s: float, text: bytes = b"", unspeakable: int | None = None
+) -> bytes:
+    """What a program that speaks wrote to its standard output; `text` is its standard input.
+
+    Raises:
+        EngineError: it crashed, or ended with the exit code `unspeakable`: the text is at fault.
+        EngineUnavailable: it failed otherwise, or took too long.
+    """
+    try:
+        done = subprocess.run(list(command), input=text, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise EngineUnavailable(f"{engine} did not end within {timeout_s:.0f} s") from None
+    if done.returncode < 0 or done.returncode == unspeakable:  # below 0 a signal ended it
+        raise EngineError(f"{engine} could not speak this text (exit code {done.returncode})")
+    if done.returncode:
+        raise EngineUnavailable(f"{engine} failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
+    return done.stdout
 
 
 def from_pcm16(data: bytes) -> Samples:

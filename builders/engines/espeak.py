@@ -4,20 +4,18 @@ A voice is an accent and a variant, as espeak-ng names them: `en-gb-scotland+f2`
 fresh process with a seed, so each clip gets both; the seed sets the breath noise of some variants (`f2`).
 """
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from builders.engines import Voice
-from builders.engines.common import by_name, check_voice, checked, from_pcm16, require
+from builders.engines.common import by_name, check_voice, checked, from_pcm16, require, run_program
 from demur.audio import Samples
-from demur.errors import EngineError, EngineUnavailable
 
 TIMEOUT_S = 60.0
 """A clip takes a tenth of a second."""
 UNSPEAKABLE = 2
-"""Exit code of `espeak_process`; below 0 a signal ended it."""
+"""Exit code of `espeak_process`."""
 LICENSE = "GPL-3.0-or-later"
 
 _ACCENTS = {
@@ -83,12 +81,4 @@ def _run(text: bytes, voice: str, seed: int) -> bytes:
     script = Path(__file__).with_name("espeak_process.py")
     file = _ACCENTS[accent][1] + plus + variant
     command = [sys.executable, "-I", "-S", str(script), get_library_path(), get_data_path(), file, str(seed % 2**31)]
-    try:
-        done = subprocess.run(command, input=text, capture_output=True, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise EngineUnavailable(f"espeak did not end within {TIMEOUT_S:.0f} s") from None
-    if done.returncode < 0 or done.returncode == UNSPEAKABLE:
-        raise EngineError(f"espeak could not speak this text (exit code {done.returncode})")
-    if done.returncode:
-        raise EngineUnavailable(f"espeak failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
-    return done.stdout
+    return run_program("espeak", command, timeout_s=TIMEOUT_S, text=text, unspeakable=UNSPEAKABLE)

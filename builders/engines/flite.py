@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.engines import Voice
-from builders.engines.common import by_name, check_voice, checked
+from builders.engines.common import by_name, check_voice, checked, run_program
 from demur.audio import Samples, decode
-from demur.errors import EngineError, EngineUnavailable
+from demur.errors import EngineError
 
 PROGRAM = "flite"
 TIMEOUT_S = 60.0
@@ -32,6 +32,13 @@ class Flite:
     reproducible = True
     PACKAGES: tuple[str, ...] = ()
     OPTIONS: tuple[str, ...] = ()
+
+    def version(self) -> str:
+        """Of the program, as it says itself."""
+        command = [_program(), "--version"]  # which ends with an exit code of 1
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False)
+        found = re.search(r"version: (\S+)", said.stdout.decode(errors="replace"))
+        return found[1] if found else "unknown"
 
     def voices(self) -> Sequence[Voice]:
         """All three, where the program is installed."""
@@ -63,18 +70,6 @@ def _run(text: bytes, voice: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="demur-flite-") as folder:
         said, heard = Path(folder, "text"), Path(folder, "speech.wav")
         said.write_bytes(text)
-        try:
-            done = subprocess.run(
-                [_program(), "-voice", voice, "-f", str(said), "-o", str(heard)],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise EngineUnavailable(f"flite did not end within {TIMEOUT_S:.0f} s") from None
-        if done.returncode < 0:
-            raise EngineError(f"flite could not speak this text (exit code {done.returncode})")
-        if done.returncode or not heard.is_file():
-            raise EngineUnavailable(f"flite failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
+        command = [_program(), "-voice", voice, "-f", str(said), "-o", str(heard)]
+        run_program(PROGRAM, command, timeout_s=TIMEOUT_S)
         return heard.read_bytes()

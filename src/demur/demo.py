@@ -66,8 +66,6 @@ def _tune(out: Path, test: Corpus, limit: int) -> Path:
     """The quickest tuning there is: the best of a few safety prompts, on a few validation questions."""
     from demur.finetune.run import finetune
     from demur.models import make_model
-    from evaluators.keyword import KeywordScorer, score_keyword
-    from evaluators.scorers import describe
 
     model: Any = make_model("demur-tiny", {})
     finetune(
@@ -76,9 +74,7 @@ def _tune(out: Path, test: Corpus, limit: int) -> Path:
         _build("demur-core:tune", out / "tune", limit),
         model.lalm,
         out / "adapter",
-        lambda text: score_keyword(text).outcome,
         base="demur-tiny",
-        judged_by=describe(KeywordScorer()).sha256,
         held_out=[test],
     )
     return out / "adapter"

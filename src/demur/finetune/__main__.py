@@ -77,8 +77,6 @@ def _main(
     from demur.finetune.run import finetune
     from demur.models import make_model
     from demur.options import check_options
-    from evaluators.keyword import KeywordScorer, score_keyword
-    from evaluators.scorers import describe
 
     checked = check_options(plugins.find(plugins.METHODS, method).Options, options, f"the method {method!r}")
     tested = [Corpus(folder) for folder in held_out]
@@ -99,10 +97,8 @@ def _main(
         Corpus(corpus),
         lalm,
         out,
-        lambda text: score_keyword(text).outcome,
         seed=seed,
         base=model,
-        judged_by=describe(KeywordScorer()).sha256,
         held_out=tested,
         allow_overlap=allow_overlap,
         overwrite=overwrite,

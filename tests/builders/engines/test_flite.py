@@ -38,6 +38,11 @@ def test_every_voice_speaks_and_says_the_same_again(engine: Flite) -> None:
 
 
 @needs_flite
+def test_the_version_is_the_program_s_own(engine: Flite) -> None:
+    assert engine.version().startswith("flite-")
+
+
+@needs_flite
 def test_a_text_is_only_text(engine: Flite) -> None:
     assert engine.speak("-o /tmp/elsewhere.wav <b>Hello</b>\0 it’s 5 € \ud800", "slt", 1)[0].any()
     same = [engine.speak(text, "slt", 1)[0] for text in ("It's here.", "It’s here.")]

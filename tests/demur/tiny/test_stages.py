@@ -1,13 +1,14 @@
 """The training, from the wheels to the trained parts, with a few steps of each stage and real models."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from demur.nouns import Label
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")]
 
 
 @pytest.fixture(scope="module")

@@ -46,8 +46,6 @@ class Setting:
 def tune(setting: Setting, arm: Arm, seed: int, tests: Sequence[Path]) -> Path:
     """Make an adapter, or go on; its folder."""
     from demur.finetune.run import RUN, finetune
-    from evaluators.keyword import KeywordScorer, score_keyword
-    from evaluators.scorers import describe
 
     folder = setting.adapter(arm, seed)
     if (folder / RUN).is_file():
@@ -58,10 +56,8 @@ def tune(setting: Setting, arm: Arm, seed: int, tests: Sequence[Path]) -> Path:
         Corpus(setting.out / "corpora" / TUNE),
         loaded(setting, None).lalm,
         folder,
-        lambda text: score_keyword(text).outcome,
         seed=seed,
         base=setting.model,
-        judged_by=describe(KeywordScorer()).sha256,
         held_out=[Corpus(path) for path in tests],
         allow_overlap=setting.allow_overlap,
         captures=setting.out / "captures",
