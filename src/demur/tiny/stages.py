@@ -44,6 +44,8 @@ AS_TEXT = 4
 """Lessons of each batch that are read too, so that learning to read sound leaves reading text as it is."""
 MEASURED = 100
 """Of them, while training."""
+WORTH_COMPILING = 200
+"""Steps from which on compiling, which takes minutes, saves more than it costs."""
 
 
 def manners(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, quiet: bool = False) -> None:
@@ -135,7 +137,8 @@ def answer(
     held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
     trained = [*trained, *asked_to_repeat(trained, tokenizer), *asked_to_repeat(words, tokenizer)[::2]]
     plan = _plan([len(one.mel) for one in trained], steps, 16, seed + 1)
-    _compile(model)
+    if steps >= WORTH_COMPILING:
+        _compile(model)
 
     teach = _teacher(reader)
 
