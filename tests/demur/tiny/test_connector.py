@@ -1,5 +1,6 @@
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from transformers.models.audioflamingo3.modeling_audioflamingo3 import AudioFlam
 from demur.tiny.connector import (
     Example,
     Spelling,
+    asked_to_answer,
     asked_to_repeat,
     batches,
     lesson_loss,
@@ -20,6 +22,7 @@ from demur.tiny.connector import (
     warped,
 )
 from demur.tiny.language import END_OF_TURN
+from demur.tiny.texts import ANSWER
 
 
 @given(st.integers(4, 1500))
@@ -61,6 +64,20 @@ def test_what_was_to_be_answered_is_also_to_be_repeated() -> None:
     assert again.mel is answered.mel
     assert (again.said, again.answer, again.exact) == (answered.said, (*answered.said, END_OF_TURN), True)
     assert len(again.instruction) == 1
+
+
+def test_an_instruction_that_changes_nothing_stands_beside_what_had_none() -> None:
+    def tokens(text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) for letter in text]}
+
+    def asked(instruction: str) -> Example:
+        return replace(example((5, 6), exact=False), instruction=tuple(map(ord, instruction)))
+
+    bare, heeded, vague = asked(""), asked("\nAnswer briefly."), asked(f"\n{ANSWER[1]}")
+    *kept, again = asked_to_answer([bare, heeded, vague], tokens)
+    assert kept == [bare, heeded]
+    assert (again.answer, again.heeded) == (bare.answer, False)
+    assert "".join(map(chr, again.instruction)) == f"\n{ANSWER[0]}"
 
 
 def example(answer: tuple[int, ...], *, exact: bool) -> Example:

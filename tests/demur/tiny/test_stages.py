@@ -10,6 +10,8 @@ from demur.nouns import Label
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")]
 
+STAGES = ("manners", "spell", "answer", "spell-more", "answer-more")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,10 +32,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             train.main(
                 out,
                 sentences=64,
+                tales=48,
                 passes=1,
                 manners=steps,
                 spell=steps,
                 answer=steps,
+                spell_more=steps,
+                answer_more=steps,
                 align=steps,
                 workers=1,
                 quiet=True,
@@ -50,11 +55,9 @@ def _some(prompts: list) -> list:
 
 def test_it_resumes_and_says_how_it_was_made(trained: Path) -> None:
     rows = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
-    assert {(row["stage"], row["step"]) for row in rows} >= {
-        (stage, step) for stage in ("manners", "spell", "answer") for step in (1, 2)
-    }
+    assert {(row["stage"], row["step"]) for row in rows} >= {(stage, step) for stage in STAGES for step in (1, 2)}
     made = json.loads((trained / "demur-tiny.json").read_text())["training"]
-    assert made["steps"] == {"manners": 2, "spell": 2, "answer": 2, "align": 2}
+    assert made["steps"] == {**dict.fromkeys(STAGES, 2), "align": 2}
     assert len(made["data_sha256"]) == len(made["weights_sha256"]) == 64
 
 

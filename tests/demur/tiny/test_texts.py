@@ -28,6 +28,14 @@ class Parrot:
 
         return [sentence(n) if n % 4 else "No." for n in range(len(openings))]
 
+    def tell(self, scene: str, openings: Sequence[str], *, tokens: int, seed: int) -> list[str]:
+        assert scene in texts.SCENES
+        assert all(any(word in opening for word in ("garden", "river")) for opening in openings)
+        return self.sample(openings, tokens=tokens, seed=seed)
+
+    def convert_tokens_to_ids(self, token: str) -> int:
+        return self.get_vocab()[token]
+
     def answer(self, messages: Sequence[str], *, tokens: int) -> list[str]:
         if not self.left:
             raise KeyboardInterrupt
@@ -61,12 +69,28 @@ def test_sentences_go_on_where_they_stopped(tmp_path: Path) -> None:
     assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
+def test_tales_go_on_where_they_stopped(tmp_path: Path) -> None:
+    def tell(name: str, writer: Any) -> list[str]:
+        return texts.write_tales(tmp_path / name, count=1000, seed=0, writer=writer, avoid=[], quiet=True)
+
+    whole = tell("whole.jsonl", Parrot())
+    with suppress(KeyboardInterrupt):
+        tell("killed.jsonl", Parrot(stop_after=2))
+    assert tell("killed.jsonl", Parrot()) == whole
+    assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert all(6 <= len(text.split()) <= 20 for text in whole)
+
+
+def lessons_of(path: Path, sentences: Sequence[str], make: Any, writer: Any) -> list[dict[str, Any]]:
+    return texts.write_lessons(path, sentences, make, seed=0, writer=writer, quiet=True)
+
+
 def test_lessons(tmp_path: Path) -> None:
     sentences = write(tmp_path / "s.jsonl", Parrot(), 700)
     with suppress(KeyboardInterrupt):
-        texts.write_lessons(tmp_path / "l.jsonl", sentences, seed=0, writer=Parrot(stop_after=2), quiet=True)
+        lessons_of(tmp_path / "l.jsonl", sentences, texts.turn_lesson, Parrot(stop_after=2))
     assert len(list(read_jsonl(tmp_path / "l.jsonl"))) == texts.BATCH
-    lessons = texts.write_lessons(tmp_path / "l.jsonl", sentences, seed=0, writer=Parrot(), quiet=True)
+    lessons = lessons_of(tmp_path / "l.jsonl", sentences, texts.turn_lesson, Parrot())
     assert [lesson["text"] for lesson in lessons] == sentences
     repeats = [lesson for lesson in lessons if lesson["answer"] == lesson["text"]]
     assert 0.3 < len(repeats) / len(lessons) < 0.5
@@ -74,3 +98,20 @@ def test_lessons(tmp_path: Path) -> None:
     for lesson in lessons:
         if lesson not in repeats:
             assert lesson["answer"] == f"Answer to {texts.message(lesson)}"
+
+
+def test_lessons_of_tales_are_answered_as_without_the_instruction(tmp_path: Path) -> None:
+    sentences = write(tmp_path / "s.jsonl", Parrot(), 600)
+    lessons = lessons_of(tmp_path / "l.jsonl", sentences, texts.tale_lesson, Parrot())
+    answered = [lesson for lesson in lessons if lesson["answer"] != lesson["text"]]
+    assert 0.4 < len(answered) / len(lessons) < 0.6
+    assert all(lesson["answer"] == f"Answer to {lesson['text']}" for lesson in answered)
+    instructed = [lesson for lesson in answered if lesson["instruction"]]
+    assert 0.5 < len(instructed) / len(answered) < 0.7
+    assert all(lesson["instruction"] in texts.ANSWER and not lesson["heeded"] for lesson in instructed)
+
+
+def test_no_instruction_is_the_papers_or_a_tunings() -> None:
+    from demur.finetune.wordings import POOL, REFUSING
+
+    assert not {*texts.ANSWER, *texts.INSTRUCTIONS, *texts.REPEAT} & {*POOL, REFUSING}
