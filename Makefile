@@ -1,9 +1,9 @@
-# `make demo` runs everything once, small and offline; `make test` passes the tests. Both make their environment first.
+# `make demo` runs everything once, small; `make test` passes the tests. Both make their environment first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint clean
 
 setup: $(VENV)/.ready
 

@@ -1,4 +1,4 @@
-"""`demur demo`: everything once, small and offline, with what ships with demur."""
+"""`demur demo`: everything once, small, with the embedded voice and models; offline after the first run."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +27,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.")] = Path("demo"),
     limit: Annotated[int, typer.Option(min=2, help="Prompts of each label.")] = 8,
 ) -> None:
-    """Everything once, small and offline: build a corpus, ask two models, tune one, compare, make a leaderboard."""
+    """Everything once, small: build a corpus, ask two models, tune one, compare, make a leaderboard.
+
+    Offline after the first run.
+    """
     from evaluators.leaderboard import Audio, leaderboard
 
     corpus, runs = _build("demur-core:test", out / "corpus", limit), out / "runs"

@@ -32,7 +32,7 @@ def make_app() -> typer.Typer:
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode="markdown",
-        help="Fine-tune a model: safer, with almost no over-rejection.",
+        help="Fine-tune a model: to refuse harmful requests, and to answer harmless ones.",
         epilog=EXAMPLES,
     )
     app.callback()(lambda: None)
@@ -132,7 +132,9 @@ def _flag(name: str, info: FieldInfo) -> inspect.Parameter:
     kind: Any = info.annotation
     default = info.default
     if get_origin(kind) is tuple:
-        kind, default = GenericAlias(list, get_args(kind)[:1]), list(default)
+        element = get_args(kind)[0]
+        bare = get_args(element)[0] if get_origin(element) is Annotated else element  # typer takes no list of bounds
+        kind, default = GenericAlias(list, (bare,)), list(default)
     annotation = Annotated[kind, typer.Option(help=info.description)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 

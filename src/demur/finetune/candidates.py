@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 from demur.finetune.capture import represent
 from demur.finetune.methods import Job, Tuned
+from demur.finetune.processes import first_alone
 from demur.finetune.turns import instructed
 from demur.finetune.validate import choose, validate
 
@@ -22,7 +23,8 @@ def best_of(job: Job, candidates: Mapping[str, Applied]) -> tuple[str, Tuned]:
         if step not in done:
             with candidates[name]():
                 validate(job, name, step)
-    best = choose([row for row in job.log.rows("validation") if row["step"] > 0])
+    with first_alone():  # the first has written the last row when the others read it
+        best = choose([row for row in job.log.rows("validation") if row["step"] > 0])
     name = names[best["step"] - 1]
     questions = [*job.split.train, *job.split.validation]
     with candidates[name]():

@@ -1,12 +1,14 @@
 """Representations of questions: one batched pass for each set, kept as fp32 safetensors and used again by later runs.
 
-A file holds `states` [N, d] and, as metadata, the ids of its rows and what it was made from: the model's weights, the
-corpus, the instruction. Its name is a hash of all that, so that anything that changes a representation makes another.
+A file holds `states` [N, d] and, as metadata, the ids of its rows and what it was made from: the model, the corpus, the
+instruction, and the kind of device and the libraries that ran it. Its name is a hash of all that, so that anything that
+changes a representation makes another.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from demur.finetune.processes import first_alone
 from demur.finetune.turns import instructed
 from demur.models.hf import layers
 from demur.models.hf.anatomy import last_states
+from demur.models.hf.lalm import out_of_memory
 from demur.models.hf.turns import Turn
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 """Raised whenever the same key would give other states."""
+_PLACES = {"_name_or_path", "transformers_version", "_attn_implementation"}
+"""Of a configuration: what says where it came from, and not what the model is."""
 
 
 def represent(
@@ -42,7 +47,7 @@ def represent(
     """The head's input at the last prompt token of each question, or what a layer gives out there: fp32 [N, d].
 
     Raises:
-        ModelError: a representation is not finite.
+        ModelError: a representation is not finite, or memory is short.
     """
     import torch
 
@@ -53,7 +58,7 @@ def represent(
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             batch = _encode(lalm, [questions[place] for place in places], ask)
-            found = _states(lalm.model, batch, layer).float().cpu()
+            found = _states(lalm.model, batch, layer)
             for place, row in zip(places, found, strict=True):
                 states[place] = row
             bar.update(len(places))
@@ -89,6 +94,7 @@ def capture(
         "layer": layer,
         "batch_size": batch_size,
         "ids": ids,
+        "ran_by": [lalm.device.type, *(f"{package} {version(package)}" for package in ("torch", "transformers"))],
     }
     path = folder / f"{sha256_json(source)[:32]}.safetensors"
     with first_alone():
@@ -109,13 +115,14 @@ def capture(
 
 
 def fingerprint(lalm: "LALM") -> str:
-    """Tells one loaded model from another: by every weight, its chat template and its system prompt."""
+    """Tells one loaded model from another: by every weight, its configuration, chat template and system prompt."""
     digest = hashlib.sha256()
     for name, tensor in sorted(lalm.model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(_bytes(tensor))
     template = getattr(lalm.processor, "chat_template", None)
-    digest.update(repr((lalm.family.name, template, lalm.system)).encode())
+    config = {name: value for name, value in lalm.model.config.to_dict().items() if name not in _PLACES}
+    digest.update(repr((lalm.family.name, template, lalm.system, json.dumps(config, sort_keys=True))).encode())
     return digest.hexdigest()
 
 
@@ -134,11 +141,17 @@ def _encode(lalm: "LALM", questions: Sequence[Question], ask: Callable[[Question
 
 
 def _states(model: "nn.Module", batch: Any, layer: int | None) -> "Tensor":
-    if layer is None:
-        return last_states(model, batch)
-    with layers.outputs(model, [layer]) as seen:
-        last_states(model, batch)
-    return seen[layer][:, -1]
+    """fp32 [B, d], on the CPU."""
+    try:
+        if layer is None:
+            return last_states(model, batch).float().cpu()
+        with layers.outputs(model, [layer]) as seen:
+            last_states(model, batch)
+        return seen[layer][:, -1].float().cpu()
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise ModelError("out of memory while questions are represented; try a smaller --batch-size") from None
 
 
 def _check_finite(questions: Sequence[Question], states: "Tensor") -> None:

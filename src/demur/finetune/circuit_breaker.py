@@ -20,7 +20,7 @@ from pydantic import Field
 from demur.finetune.data import Question
 from demur.finetune.methods import Job, Tuned
 from demur.finetune.objective import Batch, Objective
-from demur.finetune.options import TrainOptions
+from demur.finetune.options import Height, TrainOptions
 from demur.finetune.own_answers import Given, own_answers
 from demur.finetune.train import train
 from demur.finetune.turns import instructed
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class CircuitBreakerOptions(TrainOptions):
     """The choices of circuit breakers."""
 
-    heights: tuple[float, ...] = Field(
+    heights: tuple[Height, ...] = Field(
         (1 / 3, 2 / 3),
         min_length=1,
         description="Layers whose states are pushed and held, from 0 (the first) to 1 (the last).",

@@ -3,15 +3,20 @@
 A field's description is the help of its command-line option: `learning_rate` is `--learning-rate`.
 """
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from demur.nouns import Modality
+
+Height = Annotated[float, Field(ge=0, le=1)]
+"""Of a layer: 0 is the first, 1 the last."""
 
 
 class Options(BaseModel):
     """What every method may be told."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     plain_benign: bool = Field(
         False, description="Also use the plain benign prompts of the corpus, beside the benign twins."

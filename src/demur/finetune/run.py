@@ -27,6 +27,7 @@ from demur.finetune.data import Split, check_held_out, load_split
 from demur.finetune.methods import Job, Method, Tuned
 from demur.finetune.options import Options, TrainOptions
 from demur.finetune.processes import count, first_alone, rank
+from demur.models.hf.adapters import PEFT_CONFIG
 from demur.nouns import Modality, Outcome
 from demur.options import check_options
 
@@ -94,7 +95,7 @@ def finetune(
     }
     with folder_lock(out) if rank() == 0 else nullcontext():
         with first_alone():
-            finished = _open(out, plan, overwrite=overwrite)
+            finished = _open(out, plan, overwrite=overwrite and rank() == 0)
         if finished:
             say(f"{out}: finished already; nothing to do", quiet=quiet or rank() > 0)
             return finished
@@ -135,10 +136,12 @@ def _open(out: Path, plan: Mapping[str, Any], *, overwrite: bool) -> dict[str, A
 
 
 def _clear(out: Path) -> None:
+    """Take away what a run left; after a kill in between, no run goes on with the rest of it."""
+    write_json(out / PLAN, {})
     for path in out.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != ".lock":
+        elif path.name not in {".lock", PLAN}:
             path.unlink()
 
 
@@ -164,11 +167,20 @@ def _finish(job: Job, tuned: Tuned, record: Mapping[str, Any]) -> dict[str, Any]
         states = {"before": torch.cat([before["train"], before["validation"]]), "after": tuned.after}
         _write_states(job.out / REPRESENTATIONS, states, [(each.id, str(each.label)) for each in questions])
         draw(job.out)
-        if not getattr(job.options, "keep_checkpoints", False):
-            shutil.rmtree(job.out / "checkpoints", ignore_errors=True)
+        _name_base(job.out / PEFT_CONFIG, record["base"])
         write_json(job.out / RUN, full)
+        if not getattr(job.options, "keep_checkpoints", False):  # last: what a kill leaves of them is of no harm
+            shutil.rmtree(job.out / "checkpoints", ignore_errors=True)
     _say_chosen(job, full)
     return full
+
+
+def _name_base(path: Path, base: str) -> None:
+    """PEFT writes the folder that the model was loaded from, which is nobody else's business; a Hub name is."""
+    if path.is_file():
+        kind, _, name = base.partition(":")
+        hub = name if kind == "hf" and not Path(name).exists() else None
+        write_json(path, {**read_json(path), "base_model_name_or_path": hub})
 
 
 def _say_chosen(job: Job, record: Mapping[str, Any]) -> None:

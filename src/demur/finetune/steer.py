@@ -25,7 +25,7 @@ from demur.errors import InputError
 from demur.files import write_atomic, write_json
 from demur.finetune.candidates import best_of
 from demur.finetune.methods import Job, Tuned
-from demur.finetune.options import Options
+from demur.finetune.options import Height, Options
 from demur.finetune.processes import rank
 from demur.finetune.wordings import REFUSING
 from demur.models.hf import layers
@@ -45,7 +45,7 @@ class SteerOptions(Options):
     components: int = Field(
         8, ge=0, description="Principal components of benign states that are taken out of the direction; 0 takes none."
     )
-    heights: tuple[float, ...] = Field(
+    heights: tuple[Height, ...] = Field(
         (0.4, 0.6, 0.8),
         min_length=1,
         description="Layers to try, from 0 (the first) to 1 (the last); name it several times for several.",

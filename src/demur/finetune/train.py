@@ -22,6 +22,7 @@ from demur.finetune.processes import first_alone, rank
 from demur.finetune.turns import instructed
 from demur.finetune.validate import choose, validate
 from demur.models.hf import anatomy
+from demur.models.hf.lalm import out_of_memory
 from demur.seeds import derive_seed
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -45,8 +46,9 @@ def train(job: Job, objective: Objective) -> Tuned:
         if not job.log.rows("validation"):
             validate(job, "base", 0, objective.measure)
         _run(job, objective, model, checkpoints, last)
-        best = choose([row for row in job.log.rows("validation") if row["step"] > 0])
-        _load(model, checkpoints / f"checkpoint-{best['step']}")
+        with first_alone():  # the first has written the last row and checkpoint when the others read them
+            best = choose([row for row in job.log.rows("validation") if row["step"] > 0])
+            _load(model, checkpoints / f"checkpoint-{best['step']}")
         questions = [*job.split.train, *job.split.validation]
         after = represent(
             job.lalm, questions, lambda each: instructed(job.lalm, each), batch_size=options.batch_size, quiet=job.quiet
@@ -108,8 +110,6 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def _run(job: Job, objective: Objective, model: Any, folder: Path, last: Path | None) -> None:
-    import torch
-
     from demur.finetune.trainer import make_trainer
 
     trainer = make_trainer(job, objective, model, folder)
@@ -118,7 +118,9 @@ def _run(job: Job, objective: Objective, model: Any, folder: Path, last: Path | 
         job.lalm.model.gradient_checkpointing_enable({"use_reentrant": False})
     try:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
         raise ModelError(
             "out of memory in training; try --gradient-checkpointing, or less --train-batch and more --accumulation"
         ) from None

@@ -15,7 +15,7 @@ from demur.errors import ModelError
 from demur.finetune.methods import Job
 from demur.finetune.objective import Batch, Objective
 from demur.finetune.options import TrainOptions
-from demur.finetune.processes import rank
+from demur.finetune.processes import gather, rank
 from demur.finetune.validate import validate
 from demur.models.hf import anatomy
 from demur.seeds import derive_seed, shuffled
@@ -131,12 +131,15 @@ class _Trainer(Trainer):
         """A line for each step; the Trainer's own closing figures are left out."""
         if "loss" not in logs:
             return
-        parts, self.parts = self.parts, {}
+        ranks, self.parts = gather([self.parts]), {}
+        parts = {name: sum(each[name] for each in ranks) / len(ranks) for name in ranks[0]}
         loss = sum(parts.values())
-        if not math.isfinite(loss):
-            raise ModelError(
-                f"the loss is {loss} at step {self.state.global_step}; try a smaller --learning-rate or --dtype float32"
-            )
+        for what, value in (("loss", loss), ("norm of the gradient", logs.get("grad_norm", 0.0))):
+            if not math.isfinite(value):
+                raise ModelError(
+                    f"the {what} is {value} at step {self.state.global_step}; "
+                    "try a smaller --learning-rate or --dtype float32"
+                )
         row = {"kind": "step", "step": self.state.global_step, "epoch": self.state.epoch, "loss": loss, **parts}
         row |= {name: logs[name] for name in ("learning_rate", "grad_norm") if name in logs}
         self.job.log.append(row)

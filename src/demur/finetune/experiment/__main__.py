@@ -66,6 +66,7 @@ def main(
     dtype: Annotated[
         str | None, typer.Option(help="`float32` or `bfloat16`. Default: as the weights are saved.")
     ] = None,
+    download: Annotated[bool, typer.Option("--download", help="The model may be downloaded from its hub.")] = False,
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="Only tune, and show what validation says: for choosing options.")
     ] = False,
@@ -81,14 +82,16 @@ def main(
     are done. More arms and seeds may be asked for later.
     """
     from evaluators.judge import make_judge
-    from evaluators.scorers import find_scorer
+    from evaluators.scorers import describe, find_scorer
 
     arms = parse_arms(arm, every := parse_options(shared, "--set"))
     judges = [make_judge(spec, {"base_url": base_url}, quiet=quiet) for spec in judge]
     given = (("device", device), ("dtype", dtype), ("batch_size", batch_size))
     loading = {name: value for name, value in given if value is not None}
-    setting = Setting(out, model, loading, max_new_tokens, [find_scorer("keyword"), *judges], allow_overlap, quiet)
-    loaded(setting, None)  # a model that cannot be tuned is known before anything is spoken
+    fetching = {"download": True} if download else {}
+    keyword = find_scorer("keyword")
+    setting = Setting(out, model, {**loading, **fetching}, max_new_tokens, [keyword, *judges], allow_overlap, quiet)
+    settings = loaded(setting, None).settings  # a model that cannot be tuned is known before anything is spoken
     tests = {TEST: (test_on, limit)}
     for spec in also:
         if (name := _name(spec)) in {TUNE, *tests}:
@@ -97,6 +100,8 @@ def main(
     plan = {
         "model": model,
         "loading": loading,
+        "settings": settings,
+        "keyword": describe(keyword).sha256,
         "options": every,
         "tune": tune_on,
         "tests": {name: list(each) for name, each in tests.items()},
@@ -152,7 +157,9 @@ def _validate(setting: Setting, arms: Sequence[Arm], seeds: Sequence[int]) -> No
 
 def _check(corpora: Path, tests: Sequence[str], *, allow_overlap: bool) -> None:
     """Find out now, and not after hours, that the corpora cannot be used together."""
-    tuned = load_split(Corpus(corpora / TUNE), audio=False, seed=0, allow_overlap=allow_overlap)
+    tuned = load_split(
+        Corpus(corpora / TUNE), audio=False, seed=0, plain_benign=True, allow_overlap=allow_overlap
+    )  # of any seed: with all plain benign prompts
     check_held_out(tuned, [Corpus(corpora / name) for name in tests], allow_overlap=allow_overlap)
 
 
@@ -166,7 +173,7 @@ def _open(out: Path, plan: dict[str, Any]) -> None:
     if path.is_file():
         known = read_json(path)
         if known != plan:
-            differs = next(name for name in plan if known.get(name) != plan[name])
+            differs = next((name for name in plan if known.get(name) != plan[name]), "plan.json")
             raise InputError(f"{out}: holds another experiment (its {differs} differs); take another --out")
     elif any(each.name != ".lock" for each in out.iterdir()):
         raise InputError(f"{out}: not empty, and no experiment; take another --out")

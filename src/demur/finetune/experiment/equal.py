@@ -59,8 +59,9 @@ def at_equal(curves: Sequence[Curve]) -> dict[str, float]:
 def difference(of: Sequence[Curve], other: Sequence[Curve], *what: object) -> dict[str, dict[str, float]]:
     """`of` minus `other` by room, with a 95% interval: percentiles of a bootstrap over questions, paired.
 
-    A question counts in every seed that was validated with it. Points of the curves are chosen anew in each sample, so
-    that choosing the best of several is in the interval.
+    A question counts in every seed that was validated with it. Points of the curves are chosen anew in each sample. The
+    best of many points that differ by chance is better than the best of few: of two arms that are alike, the one with
+    more candidates comes out ahead. The report says how many each has.
     """
     generator = np.random.default_rng(derive_seed("at equal", *what))
     counts: dict[Label, dict[str, Floats]] = {}
@@ -87,7 +88,10 @@ def _worth(curves: Sequence[Curve], counts: Mapping[Label, Mapping[str, Floats]]
             with np.errstate(invalid="ignore"):  # a sample without any of this seed's questions says nothing
                 rates[label] = refused @ weights / weights.sum(axis=0)
         over = np.mean([rates[label] for label in rates if label is not Label.HARMFUL], axis=0)
+        refusal = rates[Label.HARMFUL]
+        unknown = np.isnan(over[0] + refusal[0])  # the sample has none of this seed's questions
         allowed = [over <= over[0] + room / 100 + _EDGE for room in ROOM]
-        found.append([np.where(within, rates[Label.HARMFUL], -1.0).max(axis=0) for within in allowed])
+        best = [np.where(within, refusal, -1.0).max(axis=0) for within in allowed]
+        found.append(np.where(unknown, np.nan, best))
     worth = np.mean(found, axis=0)
     return worth if counts else worth[:, 0]

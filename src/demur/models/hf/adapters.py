@@ -59,9 +59,8 @@ def check(folder: Path) -> None:
 
 def fingerprint(folder: Path) -> str:
     """Tells what one adapter does to a model from what another does: by all bytes of the files that do it."""
-    names = [name for name in (SMALL, PEFT_CONFIG) if (folder / name).is_file()]
-    weights = sorted(path.name for path in folder.glob("*.safetensors"))
-    return sha256_json({name: sha256_file(folder / name) for name in (*names, *weights)})
+    parts = (SMALL, PEFT_CONFIG, PEFT_WEIGHTS, STEER_WEIGHTS)
+    return sha256_json({name: sha256_file(folder / name) for name in parts if (folder / name).is_file()})
 
 
 def training_prompts(folder: Path) -> frozenset[str]:

@@ -4,8 +4,7 @@ transformers' own `get_decoder()` and `get_output_embeddings()` say it, whatever
 looked into.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from demur.errors import ModelError
@@ -88,21 +87,6 @@ def decoder_targets(model: "nn.Module", names: Sequence[str]) -> list[str]:
             f"there are: {', '.join(sorted(endings))}"
         )
     return [name for name in linear if name.rpartition(".")[2] in wanted]
-
-
-@contextmanager
-def head_inputs(model: "nn.Module") -> Iterator[list["Tensor"]]:
-    """What the head is given: one tensor [B, T or 1, d] for each forward pass inside the block, graph and all."""
-    seen: list[Tensor] = []
-
-    def keep(_head: "nn.Module", inputs: tuple["Tensor", ...]) -> None:
-        seen.append(inputs[0])
-
-    hook = head(model).register_forward_pre_hook(keep)
-    try:
-        yield seen
-    finally:
-        hook.remove()
 
 
 def last_states(model: "nn.Module", batch: Mapping[str, "Tensor"]) -> "Tensor":

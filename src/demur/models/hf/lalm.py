@@ -101,7 +101,7 @@ class LALM:
             try:
                 found = self._complete([turns[place] for place in now], max_new_tokens, temperature)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise ModelError(f"{self.family.name}: {error}") from None
                 found = None
             if found is None and len(now) > 1:  # outside the handler, whose traceback holds on to the memory
@@ -244,7 +244,8 @@ def load_lalm(
     return lalm
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out, of a GPU or of the machine."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
