@@ -112,6 +112,8 @@ def last_checkpoint(folder: Path) -> Path | None:
 def _run(job: Job, objective: Objective, model: Any, folder: Path, last: Path | None) -> None:
     from demur.finetune.trainer import make_trainer
 
+    config = vars(job.lalm.model.config)
+    found = dict(config)
     trainer = make_trainer(job, objective, model, folder)
     checkpointing = job.options.gradient_checkpointing
     if checkpointing:
@@ -125,6 +127,8 @@ def _run(job: Job, objective: Objective, model: Any, folder: Path, last: Path | 
             "out of memory in training; try --gradient-checkpointing, or less --train-batch and more --accumulation"
         ) from None
     finally:
+        config.clear()  # the Trainer switches `use_cache` off
+        config.update(found)
         if checkpointing:
             job.lalm.model.gradient_checkpointing_disable()
 

@@ -58,7 +58,9 @@ def test_a_fingerprint_tells_weights_and_prompts_apart(text_lalm: LALM) -> None:
     prompted = fingerprint(text_lalm)
     text_lalm.system = None
     text_lalm.model.lm_head.weight.data[0, 0] += 1e-3
-    assert len({first, prompted, fingerprint(text_lalm)}) == 3
+    reweighted = fingerprint(text_lalm)
+    text_lalm.model.config.rms_norm_eps *= 10
+    assert len({first, prompted, reweighted, fingerprint(text_lalm)}) == 4
 
 
 def test_the_margin_is_over_the_best_other_token() -> None:

@@ -180,6 +180,14 @@ def test_refusal_at_equal_over_rejection() -> None:
     assert set(difference([first], [first], "x")["+5"].values()) == {0.0}
 
 
+def test_a_sample_without_a_seeds_questions_says_nothing() -> None:
+    """Of two seeds with a harmful question each, one sample in two has none of the one or of the other."""
+    alone = [curve(([0], [0]), ([1], [0])), curve(([0], [0]), ([1], [0]))]
+    other = Curve(alone[1].refused, {label: [f"{each}-b" for each in ids] for label, ids in alone[1].ids.items()})
+    found = difference([alone[0], other], [curve(([0], [0]))], "x")["+0"]
+    assert (found["value"], found["low"], found["high"]) == (1.0, 1.0, 1.0)
+
+
 def test_the_last_answer_to_a_validation_question_counts(tmp_path: Path) -> None:
     row = {"step": 0, "modality": "audio_text", "label": "harmful", "id": "a", "outcome": "compliance"}
     twin = {**row, "label": "borderline", "id": "b"}

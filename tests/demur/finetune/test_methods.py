@@ -107,6 +107,7 @@ def test_plain_peft_loads_the_adapter(tiny_folder: Callable[[str], Path], corpus
     folder, out = tiny_folder("text"), tmp_path / "out"
     lalm = load_lalm(folder, dtype="float32")
     finetune("rrs", {**QUICK, "penalty": 0.0}, corpus, lalm, out, judged, captures=tmp_path / "c", quiet=True)
+    assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] is None, "no local folder"
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), out).eval()
     batch = lalm.encode([instructed(lalm, next(iter(load_split(corpus, audio=False, seed=0).validation)))])
     with torch.no_grad():

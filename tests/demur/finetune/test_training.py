@@ -1,5 +1,6 @@
 """Training itself: the right answer where it is known, going on after a kill, and what can be wrong."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,9 +224,12 @@ def test_dropout_and_instructions_depend_on_the_seed(
 
 
 def test_a_finished_run_is_left_alone_and_another_is_not_mixed_in(
-    load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path
+    load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lalm, out = load("text"), tmp_path / "out"
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
 
     def tune(tokens: int, **more: Any) -> dict[str, Any]:
         given = {"validation_tokens": tokens, "prompts": ["Be kind."]}
@@ -240,10 +244,23 @@ def test_a_finished_run_is_left_alone_and_another_is_not_mixed_in(
     with pytest.raises(InputError, match="its seed differs"):
         tune(2, seed=1)
     assert tune(3, overwrite=True)["options"]["validation_tokens"] == 3
+    (out / "checkpoints").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune(4, overwrite=True)
+    for tokens in (3, 4):  # nothing goes on with what is left of either
+        with pytest.raises(InputError, match="another run"):
+            tune(tokens)
+    assert tune(4, overwrite=True)["options"]["validation_tokens"] == 4
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "diary.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
         finetune("steer", None, corpus, lalm, tmp_path / "full", judged, overwrite=True, quiet=True)
+
+
+def out_of_memory(*_: Any) -> Any:
+    raise torch.OutOfMemoryError("so many GiB")
 
 
 def test_bad_input_ends_clearly(load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path) -> None:
@@ -258,6 +275,11 @@ def test_bad_input_ends_clearly(load: Callable[[str], LALM], corpus: Corpus, tmp
         tune(load("text"), validation_modalities=["audio_only"])
     with pytest.raises(UsageError, match="--learning-rate -1: "):
         tune(load("text"), learning_rate=-1)
+    with pytest.raises(UsageError, match="--learning-rate inf: "):
+        tune(load("text"), learning_rate=float("inf"))
+    for method in ("steer", "circuit-breaker"):
+        with pytest.raises(UsageError, match="--heights"):
+            finetune(method, {"heights": [1.5]}, corpus, load("text"), tmp_path / "out", judged, overwrite=True)
     with pytest.raises(UsageError, match="the method 'rrs' takes no --strengths"):
         tune(load("text"), strengths=[1])
     with pytest.raises(ModelError, match="no linear layer 'w_proj'"):
@@ -268,11 +290,15 @@ def test_bad_input_ends_clearly(load: Callable[[str], LALM], corpus: Corpus, tmp
     silent.model.lm_head.weight.data[silent.tokenizer.convert_tokens_to_ids("I")] = 0
     with pytest.raises(InputError, match="does not make refusals likelier"):
         tune(silent)
+    big = load("text")
+    big.model.model.norm.forward = out_of_memory
+    with pytest.raises(ModelError, match="try a smaller --batch-size"):
+        tune(big)
     broken = load("text")
     broken.model.model.norm.weight.data[3] = float("nan")
     with pytest.raises(ModelError, match=r"of 5 of 5 questions hold NaN or infinity \(first: "):
         tune(broken)
-    with pytest.raises(ModelError, match="the loss is"):
+    with pytest.raises(ModelError, match=r"the (loss|norm of the gradient) is"):
         tune(load("text"), learning_rate=1e30)
     assert not (tmp_path / "out" / "run.json").exists()
 

@@ -100,13 +100,13 @@ def main(
     plan = {
         "model": model,
         "loading": loading,
-        "settings": settings,
-        "keyword": describe(keyword).sha256,
         "options": every,
         "tune": tune_on,
         "tests": {name: list(each) for name, each in tests.items()},
         "voices": {TUNE: tune_voice, TEST: test_voice},
         "max_new_tokens": max_new_tokens,
+        "settings": settings,
+        "keyword": describe(keyword).sha256,
     }
     with folder_lock(out):
         _open(out, plan)
