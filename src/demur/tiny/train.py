@@ -79,8 +79,8 @@ def _learn_to_hear(
     lists = asked_to_repeat(words, tokenizer)[::2]
 
     def learn(stage: str, held: Sequence[Example], trained: Sequence[Example], **after: str) -> None:
-        learn = stages.spell if stage.startswith("spell") else stages.answer
-        learn(held, trained, out, stage=stage, steps=steps[stage], seed=seed, quiet=quiet, **after)
+        train = stages.spell if stage.startswith("spell") else stages.answer
+        train(held, trained, out, stage=stage, steps=steps[stage], seed=seed, quiet=quiet, **after)
 
     learn("spell", held, [*turns, *words])
     learn("answer", held, [*turns, *asked_to_repeat(turns, tokenizer), *lists], after="spell")
