@@ -72,7 +72,7 @@ def _learn_to_hear(
 ) -> None:
     """Two rounds: on users' turns; then with everyday words too, and with instructions that change no answer.
 
-    Every turn is to be repeated too, and every other list of words: what cannot be guessed must be heard.
+    Half of what is heard is to be repeated, every other list of words among it: what cannot be guessed must be heard.
     """
     tokenizer = Writer().tokenizer
     (held, turns), (new, tales) = ((part[: stages.HELD_OUT], part[stages.HELD_OUT :]) for part in (turns, tales))
