@@ -10,7 +10,6 @@ the states of 200 held-out clips spell.
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
-from unittest import mock
 
 import typer
 
@@ -47,8 +46,8 @@ def main(
     turns = examples(lessons[:count], speech.load(training / "speech", count), Writer().tokenizer)
     held, trained = turns[: stages.HELD_OUT], turns[stages.HELD_OUT :]
     for name, make in (("two layers", model.untrained), ("one linear layer", linear)):
-        with tempfile.TemporaryDirectory() as scratch, mock.patch.object(stages, "untrained", make):
-            stages.spell(held, trained, Path(scratch), steps=steps, seed=0)
+        with tempfile.TemporaryDirectory() as scratch:
+            stages.spell(held, trained, Path(scratch), make=make, steps=steps, seed=0)
             rows = list(read_jsonl(Path(scratch) / "log.jsonl"))
         print(f"{name}: word error rate {rows[-1]['spelt_wer']:.3f}, loss {rows[-1]['loss']:.3f}", flush=True)
 

@@ -77,17 +77,21 @@ def spell(
     *,
     stage: str = "spell",
     after: str | None = None,
+    make: Callable[[], Any] = untrained,
     steps: int,
     seed: int,
     quiet: bool = False,
 ) -> None:
-    """Encoder and connector, as a stage left them: states that look like the embeddings of what is said."""
+    """Encoder and connector, as the stage `after` left them: states that look like the embeddings of what is said.
+
+    `make` gives the model before any training.
+    """
     import numpy as np
     import torch
 
     from demur.asr import word_errors
 
-    model = _frozen(untrained())
+    model = _frozen(make())
     tokenizer = Writer().tokenizer
     encoder, connector, spelling = _ears(model, tokenizer)
     if after:
@@ -140,6 +144,7 @@ def answer(
     lora, reader = add_lora(model, RANKS["reading"], seed=seed + 1), Reader(model, tokenizer)
     encoder, connector, spelling = _ears(model, tokenizer)
     _put_back(folder / f"{after}.safetensors", {**encoder, **connector})
+    held = held[:MEASURED]
     if reading:
         _put_back(folder / f"{reading}.safetensors", lora)
     plan = _plan([len(one.mel) for one in trained], steps, 16, seed + 1)

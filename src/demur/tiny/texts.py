@@ -3,8 +3,8 @@
     sentences.jsonl   {"text"}: one sentence of 4 to 16 words each, no digits, none of demur-core's prompts
     tales.jsonl       {"text"}: one sentence of 6 to 20 words each, from everyday scenes: turns alone lack most of the
                       words that people use at home ("he", "against", "stab")
-    lessons.jsonl     {"text", "instruction", "answer", "heeded"}: what is said, what is written beside it, what to
-                      answer, and whether the instruction changes that
+    lessons.jsonl     {"text", "instruction", "answer"}: what is said, what is written beside it, what to answer; in
+                      tale-lessons.jsonl also "heeded", whether the instruction changes the answer
 
 All grow a batch at a time and go on where they stopped; a batch depends on the seed and its number alone.
 """
@@ -230,7 +230,7 @@ def write_lessons(
 
 def message(lesson: dict[str, Any]) -> str:
     """The user's turn in text: where demur-tiny hears the sentence, SmolLM2 reads it."""
-    heeded = lesson["instruction"] and lesson["heeded"]
+    heeded = lesson["instruction"] and lesson.get("heeded", True)
     return f"{lesson['text']}\n{lesson['instruction']}" if heeded else str(lesson["text"])
 
 
@@ -239,9 +239,9 @@ def turn_lesson(text: str, seed: int) -> dict[str, Any]:
     draw = derive_seed("lesson", seed, text)
     kind, which = draw % 5, draw // 5
     if kind < 2:
-        return {"text": text, "instruction": REPEAT[which % len(REPEAT)], "answer": text, "heeded": True}
+        return {"text": text, "instruction": REPEAT[which % len(REPEAT)], "answer": text}
     instruction = INSTRUCTIONS[which % len(INSTRUCTIONS)] if kind == 2 or which % 2 else ""
-    return {"text": text, "instruction": instruction, "answer": None, "heeded": True}
+    return {"text": text, "instruction": instruction, "answer": None}
 
 
 def tale_lesson(text: str, seed: int) -> dict[str, Any]:

@@ -39,8 +39,8 @@ def main(
     manners: Annotated[int, typer.Option(min=1, help="Steps of learning to repeat, on text.")] = 60,
     spell: Annotated[int, typer.Option(min=1, help="Steps of 32 clips: states that look like the words said.")] = 1800,
     answer: Annotated[int, typer.Option(min=1, help="Steps of 16 clips: answering the sound like the text.")] = 1300,
-    spell_more: Annotated[int, typer.Option(min=1, help="The same with the tales.")] = 3000,
-    answer_more: Annotated[int, typer.Option(min=1, help="The same with the tales.")] = 900,
+    spell_more: Annotated[int, typer.Option(min=1, help="Steps of `spell`, with the tales too.")] = 3000,
+    answer_more: Annotated[int, typer.Option(min=1, help="Steps of `answer`, with the tales too.")] = 900,
     align: Annotated[int, typer.Option(min=1, help="Steps of learning to refuse, on text.")] = 100,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that speak.")] = 2,
@@ -49,11 +49,11 @@ def main(
     """Write the sentences, speak them, train, and write what was trained."""
     speech.check_engines()  # before the sentences, which take minutes
     with folder_lock(out):
-        turns, told = _prepare(out, sentences, tales, seed=seed, workers=workers, quiet=quiet)
+        turns, everyday = _prepare(out, sentences, tales, seed=seed, workers=workers, quiet=quiet)
         words = _prepare_words(out, passes, seed=seed, workers=workers, quiet=quiet)
         stages.manners(turns, out, steps=manners, seed=seed, quiet=quiet)
         steps = {"spell": spell, "answer": answer, "spell-more": spell_more, "answer-more": answer_more}
-        _learn_to_hear(turns, words, told, out, steps, seed=seed, quiet=quiet)
+        _learn_to_hear(turns, words, everyday, out, steps, seed=seed, quiet=quiet)
         lessons = asked_to_answer(turns[stages.HELD_OUT :], Writer().tokenizer)
         stages.align(core_align(), lessons, out, outcome=keyword_outcome, steps=align, seed=seed, quiet=quiet)
         steps = {"manners": manners, **steps, "align": align}
@@ -78,7 +78,7 @@ def _learn_to_hear(
     (held, turns), (new, tales) = ((part[: stages.HELD_OUT], part[stages.HELD_OUT :]) for part in (turns, tales))
     lists = asked_to_repeat(words, tokenizer)[::2]
 
-    def learn(stage: str, held: Sequence[Example], trained: Sequence[Example], **after: str) -> None:
+    def learn(stage: str, held: Sequence[Example], trained: Sequence[Example], **after: Any) -> None:
         train = stages.spell if stage.startswith("spell") else stages.answer
         train(held, trained, out, stage=stage, steps=steps[stage], seed=seed, quiet=quiet, **after)
 
@@ -97,7 +97,7 @@ def _prepare(
     draw: dict[str, Any] = {"seed": seed, "writer": writer, "quiet": quiet}
     avoid = [one.text for one in _core("demur-core")]
     turns = texts.write_sentences(out / "sentences.jsonl", count=sentences, avoid=avoid, **draw)
-    told = texts.write_tales(out / "tales.jsonl", count=tales, avoid=[*avoid, *turns], **draw)
+    everyday = texts.write_tales(out / "tales.jsonl", count=tales, avoid=[*avoid, *turns], **draw)
 
     def prepare(written: Sequence[str], lessons: str, make: Lesson, speech_of: str) -> list[Example]:
         learnt = texts.write_lessons(out / lessons, written, make, **draw)[: len(written)]
@@ -106,7 +106,7 @@ def _prepare(
 
     return (
         prepare(turns, "lessons.jsonl", texts.turn_lesson, "speech"),
-        prepare(told, "tale-lessons.jsonl", texts.tale_lesson, "tales"),
+        prepare(everyday, "tale-lessons.jsonl", texts.tale_lesson, "tales"),
     )
 
 
