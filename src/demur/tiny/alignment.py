@@ -18,6 +18,8 @@ from demur.nouns import Label, Outcome
 from demur.seeds import derive_seed
 from demur.tiny.connector import Example
 
+PROMPTS = "demur-core:align"
+"""What it is aligned on."""
 TARGET, MOST_TWINS, MOST_BENIGN, LEAST_TOLD = 0.60, 0.20, 0.03, 0.80
 VALIDATION = 5
 """One pair in so many is held out."""

@@ -2,6 +2,7 @@
 
 from demur.errors import UsageError
 from demur.models.hf.hf import HFModel, HFOptions
+from demur.tiny.alignment import PROMPTS
 from demur.tiny.assemble import tiny_folder, weights_sha256
 
 
@@ -12,3 +13,11 @@ class DemurTiny(HFModel):
         if name:
             raise UsageError(f"demur-tiny takes nothing after its name, not {name!r}")
         self._set_up("demur-tiny", tiny_folder, {"weights": weights_sha256()[:16]}, options, "audioflamingo3")
+        self.training_prompts |= aligned_on()
+
+
+def aligned_on() -> frozenset[str]:
+    """`prompt_id` of every prompt that demur-tiny learnt to refuse, or not to."""
+    from builders.prompts import TableOptions, load_prompts
+
+    return frozenset(prompt.prompt_id for prompt in load_prompts([PROMPTS], TableOptions()).prompts)

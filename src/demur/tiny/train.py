@@ -18,7 +18,7 @@ from demur.console import say
 from demur.files import folder_lock, read_jsonl, sha256_file, sha256_json, write_atomic, write_json
 from demur.nouns import Outcome
 from demur.tiny import speech, stages, texts
-from demur.tiny.alignment import Asked
+from demur.tiny.alignment import PROMPTS, Asked
 from demur.tiny.connector import Example, asked_to_answer, asked_to_repeat, examples
 from demur.tiny.language import Writer
 
@@ -121,7 +121,7 @@ def _prepare_words(out: Path, passes: int, *, seed: int, workers: int, quiet: bo
 
 def core_align() -> list[Asked]:
     """The part of demur-core that is for alignment."""
-    return _core("demur-core:align")
+    return _core(PROMPTS)
 
 
 def _core(spec: str) -> list[Asked]:

@@ -27,6 +27,18 @@ def test_it_is_made_without_being_put_together() -> None:
         make_model("demur-tiny:large")
 
 
+def test_it_names_the_prompts_that_it_was_aligned_on() -> None:
+    from builders.prompts import TableOptions, load_prompts
+
+    seen, unseen = (
+        {prompt.prompt_id for prompt in load_prompts([f"demur-core:{part}"], TableOptions()).prompts}
+        for part in ("align", "test")
+    )
+    trained_on = make_model("demur-tiny").training_prompts
+    assert trained_on == seen
+    assert not trained_on & unseen
+
+
 @pytest.fixture(scope="module")
 def speech() -> list[np.ndarray]:
     """Two sentences, spoken by joe."""
