@@ -29,7 +29,8 @@ ClassName = Literal[
     "harmless", "prudent", "answer", "instruction", "workaround", "elsewhere",
     "announcement", "definition", "correction",
     "values", "privacy", "grave",
-    "no_audio", "describes", "pleasantry", "seeks_means", "seeks_reasons",
+    "no_audio", "describes", "pleasantry", "seeks_means", "seeks_facts", "seeks_reasons",
+    "seeks_text", "salutation", "seeks_regrets", "assists",
 ]  # fmt: skip
 """What each class is for stands in `refusal_phrases.toml`."""
 

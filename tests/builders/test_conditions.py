@@ -125,7 +125,7 @@ def test_a_condition_is_the_same_in_another_process() -> None:
 
 @pytest.mark.parametrize("kind", ["white", "pink", "babble"])
 @given(snr=st.floats(-20, 60), gain=st.floats(0.01, 0.1), seed=st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_noise_has_the_snr_that_was_asked(kind: str, snr: float, gain: float, seed: int) -> None:
     samples = speech_like(seed=seed) * np.float32(gain)
     noise = apply_condition(parse_condition(f"noise-{kind}@{snr}"), samples, RATE, seed) - samples

@@ -108,7 +108,7 @@ PIECES += [
 ]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.one_of(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.text(st.characters(), max_size=30)))
 def test_any_text_gives_words_and_stays_what_it_is(text: str) -> None:
     spoken = speakable(text)

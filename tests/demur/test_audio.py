@@ -32,7 +32,7 @@ def sounds(draw: st.DrawFn) -> Samples:
 
 
 @given(sounds())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_flac_keeps_the_samples_to_16_bits_and_repeats_its_bytes(samples: Samples) -> None:
     data = audio.encode_flac(samples, RATE)
     decoded, rate = audio.decode(data)
@@ -97,7 +97,7 @@ def test_silence_is_left_as_it_is(samples: Samples) -> None:
 
 
 @given(sounds().filter(lambda samples: len(samples) >= 0.4 * RATE))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_loudness_is_what_bs1770_says(samples: Samples) -> None:
     expected = float(pyloudnorm.Meter(RATE).integrated_loudness(samples))
     measured = audio.loudness_lufs(samples, RATE)
@@ -105,7 +105,7 @@ def test_loudness_is_what_bs1770_says(samples: Samples) -> None:
 
 
 @given(sounds())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_target_is_reached_unless_the_ceiling_binds(samples: Samples) -> None:
     levelled, reached = audio.to_loudness(samples, RATE)
     assert levelled.dtype == np.float32

@@ -49,7 +49,7 @@ sized_hits = st.integers(1, 6).flatmap(lambda n: st.tuples(st.integers(0, n), st
 
 
 @given(st.lists(sized_hits, min_size=1, max_size=30), st.integers(0, 999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_interval_holds_its_rate_and_is_never_wider_than_of_rows_all_alike(
     pairs: list[tuple[int, int]], seed: int
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from demur import console
@@ -205,7 +205,6 @@ outcomes = st.lists(st.sampled_from([*Outcome, None]), min_size=2, max_size=7)
 
 
 @given(outcomes)
-@settings(deadline=None)
 def test_a_majority_is_more_than_half_of_all_judges(votes: list[Outcome | None]) -> None:
     verdicts = [
         Verdict(id="x", modality=Modality.TEXT_ONLY, scorer=str(number), outcome=vote, score=1 + number % 5)

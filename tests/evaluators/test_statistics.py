@@ -43,7 +43,7 @@ def test_mcnemar_is_that_of_statsmodels(only_a: int, only_b: int) -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-@settings(max_examples=10, deadline=None)  # the reference collects garbage on each call
+@settings(max_examples=10)  # the reference collects garbage on each call
 def test_holm_is_that_of_statsmodels(p: list[float]) -> None:
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
 
@@ -62,7 +62,7 @@ def test_mover_of_two_proportions_is_newcombes_interval() -> None:
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=9), st.integers(0, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_sign_flip_agrees_with_all_sign_flips(values: list[int], seed: int) -> None:
     signs = np.array(list(product((-1, 1), repeat=len(values))))
     exact = (np.abs(signs @ values) >= abs(sum(values))).mean()
@@ -127,7 +127,7 @@ sized_hits = st.integers(1, 5).flatmap(lambda n: st.tuples(st.integers(0, n), st
 
 
 @given(st.lists(sized_hits, min_size=1, max_size=40), st.integers(0, 2**31))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_bootstrap_interval_holds_the_rate_and_is_a_rate(pairs: list[tuple[int, int]], seed: int) -> None:
     clusters = np.array(pairs, float)
     low, high = bootstrap(clusters, ratio, seed=seed, resamples=400)

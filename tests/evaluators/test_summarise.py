@@ -295,7 +295,7 @@ outcome = st.sampled_from([*Outcome, None])
 
 
 @given(st.data())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_results_do_not_depend_on_order_and_intervals_hold_their_rates(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

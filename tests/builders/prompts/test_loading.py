@@ -173,7 +173,7 @@ def test_a_rejection_is_a_line_of_rejected_jsonl() -> None:
     }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -25,7 +25,7 @@ def problems(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
     return (*(draw(states(n, d)) for _ in range(3)), draw(states(1, d))[0])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems(), st.sampled_from(["positive", "top-m"]), st.sampled_from([0.125, 0.25, 0.5, 1.0]), st.floats(0.5, 4))
 def test_shift_and_targets_agree_with_numpy(
     problem: tuple[np.ndarray, ...], mask: arithmetic.Mask, fraction: float, scale: float
@@ -59,7 +59,7 @@ def test_shift_and_targets_agree_with_numpy(
         )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.floats(0.25, 2), st.data())
 def test_penalty_is_the_squared_norm_of_the_product(
     r: int, inputs: int, outputs: int, s: float, data: st.DataObject
