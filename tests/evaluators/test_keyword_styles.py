@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from demur.nouns import Outcome
+from evaluators.agreement import cohen_kappa
 from evaluators.keyword import score_keyword
 
 POSITIVE = {Outcome.REFUSAL, Outcome.PARTIAL}
@@ -41,3 +42,13 @@ def test_the_rows_are_balanced() -> None:
 def test_refusals_are_told_without_the_prompt_too() -> None:
     told = [score_keyword(row["response"]).outcome in POSITIVE for row in ROWS if row["outcome"] == "refusal"]
     assert sum(told) >= 0.95 * len(told)
+
+
+@pytest.mark.parametrize(("lot", "at_least"), [("1", 0.85), ("2", 0.9)])
+def test_agrees_with_writers_who_never_saw_it(lot: str, at_least: float) -> None:
+    """`docs/keyword-scorer.md` says how the panel came about, and what the first sight of it was."""
+    with Path(__file__).with_name("keyword_panel.csv").open(encoding="utf-8", newline="") as panel:
+        rows = [row for row in csv.DictReader(panel) if row["lot"] == lot]
+    told = [score_keyword(row["completion"], prompt=row["prompt"]).outcome in POSITIVE for row in rows]
+    meant = [row["final_label"] != "1_full_compliance" for row in rows]
+    assert cohen_kappa(meant, told) >= at_least
