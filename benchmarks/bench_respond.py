@@ -15,6 +15,7 @@ Of an audio language model that transformers runs, also the share of the batched
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -27,8 +28,8 @@ from demur.console import progress
 from demur.files import write_json
 from demur.models import Model, Query, make_model
 from demur.models.cascade import Cascade
+from demur.models.hf.lalm import Turn, load_lalm
 from demur.models.smollm import smollm2_folder
-from demur.models.text_lm import TextLM
 from demur.nouns import Modality, Partition
 
 INSTRUCTION = "Answer the question in the audio."
@@ -94,14 +95,13 @@ def compare_dtypes(queries: Sequence[Query], batch_size: int, new_tokens: int) -
     """Seconds a sample of the text model alone, in batches, in each number format."""
     found = {}
     for dtype in ("bfloat16", "float32"):
-        lm = TextLM(smollm2_folder(), max_new_tokens=new_tokens, dtype=dtype)
-        chats = [[{"role": "user", "content": query.input_text}] for query in queries]
-        lm.generate(chats[:1])
-        batches = [chats[start : start + batch_size] for start in range(0, len(chats), batch_size)]
-        generate = Watch(lm.generate)
-        for batch in batches:
-            generate(batch)
-        found[dtype] = generate.seconds / len(chats)
+        lm = load_lalm(smollm2_folder(), dtype=dtype)
+        turns = [Turn(text=query.input_text) for query in queries]
+        generate = Watch(partial(lm.generate, max_new_tokens=new_tokens))
+        lm.generate(turns[:1], max_new_tokens=new_tokens)
+        for start in range(0, len(turns), batch_size):
+            generate(turns[start : start + batch_size])
+        found[dtype] = generate.seconds / len(turns)
     return found
 
 

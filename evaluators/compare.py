@@ -13,10 +13,23 @@ from demur.results import Comparison, Estimate
 from evaluators.rates import REFUSAL, SCORED, Draws, Layout, Part, combined, row_sums, score_weights
 from evaluators.run_folder import Key
 from evaluators.runs import Marks, Run, marks, read_run, read_verdicts
-from evaluators.statistics import MIN_CLUSTERS, Floats, Term, bootstrap, holm, mcnemar, mover, sign_flip, wilson
+from evaluators.statistics import (
+    TINY,
+    Floats,
+    Term,
+    bootstrap,
+    effective_clusters,
+    holm,
+    mcnemar,
+    mover,
+    sign_flip,
+    wilson,
+)
 
 FROM_TEXT_TO_SPEECH = (Modality.TEXT_ONLY, Modality.AUDIO_TEXT, Modality.AUDIO_ONLY)
 """The order of modalities, in comparisons and as shown. The earlier minus the later: what speech loses of refusal."""
+FEW_CHANGES = 6
+"""Fewer prompts that differ cannot be significant in the exact test, even if all differ alike."""
 _SAME = ("prompt_id", "label", "input_text", "audio_sha256")
 """What makes two runs' rows the same question."""
 
@@ -87,7 +100,9 @@ class Pair(NamedTuple):
 def difference(pair: Pair, draws: Draws, *what: object) -> Estimate:
     """`a - b` with its paired bootstrap interval over prompts; nothing where there is nothing to compare.
 
-    Where the bootstrap says nothing (few prompts, or all alike), the two rates' intervals at the number of prompts do.
+    A bootstrap of few prompts, or of few that differ, says too much: it cannot draw a change that it never saw. There
+    the shares of prompts that rise and that fall have Wilson's intervals, put together by `mover`; so the interval
+    holds 0 about where the exact test is not significant.
     """
     if not pair.comparable:
         return Estimate()
@@ -100,14 +115,20 @@ def difference(pair: Pair, draws: Draws, *what: object) -> Estimate:
     clusters = np.column_stack([pair.a.hits, pair.a.n, pair.b.hits, pair.b.n])
     bounds = bootstrap(clusters, subtract, seed=draws.seed_for("pair", *what), resamples=draws.resamples)
     low, high = float(bounds.low[0]), float(bounds.high[0])
-    if pair.prompts >= MIN_CLUSTERS and low < high:
-        return Estimate(value=pair.a.value - pair.b.value, low=low, high=high, method="bootstrap")
+    if low == high or np.count_nonzero(np.abs(pair.contributions) > TINY) < FEW_CHANGES:
+        return _of_few_changes(pair)
+    return Estimate(value=pair.a.value - pair.b.value, low=low, high=high, method="bootstrap")
+
+
+def _of_few_changes(pair: Pair) -> Estimate:
+    prompts = effective_clusters(((pair.a.n / pair.a.n.sum(axis=0)) + (pair.b.n / pair.b.n.sum(axis=0))).mean(axis=1))
     terms = []
-    for weight, arm in ((1.0, pair.a), (-1.0, pair.b)):
-        ends = wilson(arm.value * pair.prompts, pair.prompts)
-        terms.append(Term(weight, arm.value, float(ends.low), float(ends.high)))
+    for weight in (1.0, -1.0):
+        share = min(1.0, float(np.clip(weight * pair.contributions, 0, None).sum()))
+        ends = wilson(share * prompts, prompts)
+        terms.append(Term(weight, share, float(ends.low), float(ends.high)))
     value, low, high = mover(terms)
-    return Estimate(value=value, low=low, high=high, method="mover")
+    return Estimate(value=value, low=max(-1.0, low), high=min(1.0, high), method="mover")
 
 
 def paired_test(
@@ -168,7 +189,7 @@ def compare_runs(
 
     `a` and `b` are the runs' folders as given, the difference is `a - b`, and all comparisons of the call are one
     family for Holm's correction. What has no prompts in both runs is left out, and so is a pair without a row that both
-    have scored.
+    have scored; where a modality or a label is left out, so is the score.
 
     Raises:
         InputError: a run cannot be read, has no verdicts of the scorer, or two runs were not asked the same things.
@@ -189,7 +210,8 @@ def compare_runs(
                 names = {"a": str(a), "b": str(b), "scorer": scorer, "modality": modality, "label": label}
                 pair = Pair.of(left, right)  # both sides have the same rows, and so the same weights
                 found += _compared(pair, pair, names, draws, *models, scorer, modality, label)
-        found += _compare_scores(layout, cubes, {"a": str(a), "b": str(b), "scorer": scorer}, draws, *models)
+        if _is_whole(layout, loaded[a], loaded[b]):
+            found += _compare_scores(layout, cubes, {"a": str(a), "b": str(b), "scorer": scorer}, draws, *models)
     return corrected(found)
 
 
@@ -240,6 +262,18 @@ def align(runs: Sequence[Scored]) -> tuple[Layout, list[Floats]] | None:
 
 def _in_all(key: Key, places: Sequence[Mapping[Key, int]]) -> bool:
     return all(key in place for place in places)
+
+
+def _is_whole(layout: Layout, *runs: Scored) -> bool:
+    """Whether every modality and label that both runs were asked has rows that both have scored.
+
+    Without one of them the rest would make a number that is not the score.
+    """
+    for part, kept in (("modality", layout.modalities), ("label", layout.labels)):
+        asked = [set(each.run.samples[part].unique()) for each in runs]
+        if not set.intersection(*asked) <= set(map(str, kept)):
+            return False
+    return True
 
 
 def _compare_scores(

@@ -65,6 +65,8 @@ class AudioDependence(BaseModel):
     """Whether a model's answers in one modality depend on the audio."""
 
     controls: dict[Control, Likeness]
+    told: bool
+    """Whether there were answers enough to tell."""
     warning: str | None
     """Why the answers seem not to depend on the audio, or cannot tell; None where they do depend on it."""
 
@@ -75,15 +77,10 @@ def ask_controls(
     """Ask what is missing of the controls of so many prompts, in each audio modality of the run.
 
     Raises:
-        UsageError: the model takes its answers from a file, or the run has no audio.
         IncompleteError: the model's budget is spent.
         ModelError: the model cannot go on.
     """
     modalities = _audio_modalities(folder)
-    if model.keyed or not modalities:
-        raise UsageError(
-            "--controls needs a model that is given audio: answers from a file and text cannot be asked so"
-        )
     rows = [row for modality in modalities for row in _sample_rows(corpus, folder, modality, prompts, seed)]
     lines = [line for line in _read_controls(folder.controls_file) if line.error is None]
     say(f"controls: {len(rows)} clips, each asked in {len(Control)} ways", quiet=quiet)
@@ -96,6 +93,18 @@ def ask_controls(
                     _ask(model, rows_due(batch, answered, whole=model.batch_matters), control, folder, patience)
                     bar.update(len(batch))
     folder.update(controls={"prompts": prompts, "seed": seed})
+
+
+def check_controls(model: Model, modalities: Sequence[Modality]) -> None:
+    """Say, before anything is asked, that there is nothing to control.
+
+    Raises:
+        UsageError: the model takes its answers from a file, or it is asked no audio.
+    """
+    if model.keyed or not any(modality.has_audio for modality in modalities):
+        raise UsageError(
+            "--controls needs a model that is given audio: answers from a file and text cannot be asked so"
+        )
 
 
 def controls_due(folder: RunFolder, prompts: int, seed: int) -> dict[Key, int]:
@@ -199,7 +208,7 @@ def audio_dependence(run: Path) -> dict[Modality, AudioDependence]:
             if line.modality is modality and line.text is not None and text is not None:
                 pairs[line.control].append((text, line.text))
         likeness = {control: _likeness(texts) for control, texts in pairs.items() if texts}
-        found[modality] = AudioDependence(controls=likeness, warning=_warn(likeness))
+        found[modality] = AudioDependence(controls=likeness, told=_tells(likeness), warning=_warn(likeness))
     return found
 
 
@@ -213,10 +222,15 @@ def _likeness(pairs: Sequence[tuple[str, str]]) -> Likeness:
     )
 
 
+def _tells(likeness: Mapping[Control, Likeness]) -> bool:
+    others = [found.n for control, found in likeness.items() if control is not Control.REPEAT]
+    return min(others, default=0) >= MIN_ANSWERS
+
+
 def _warn(likeness: Mapping[Control, Likeness]) -> str | None:
     repeat = likeness.get(Control.REPEAT)
     others = {control: found for control, found in likeness.items() if control is not Control.REPEAT}
-    if min((found.n for found in others.values()), default=0) < MIN_ANSWERS:
+    if not _tells(likeness):
         return f"too few answers to the controls to tell whether the audio is used (at least {MIN_ANSWERS} are needed)"
     for control, found in others.items():
         if found.identical >= MAX_IDENTICAL:

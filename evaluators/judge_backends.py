@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,12 +10,16 @@ from demur.chat import ChatClient
 from demur.errors import InputError
 from demur.files import read_jsonl, sha256_file
 from demur.models import Answer
-from demur.models.text_lm import TextLM, find_folder, fingerprint
+from demur.models.hf.lalm import LALM, load_lalm
+from demur.models.hf.turns import Turn
+from demur.models.local import find_folder, fingerprint
 from demur.nouns import normalise_text
 from evaluators.scorers import Item
 
 KEY_VARIABLES = ("JUDGE_API_KEY", "OPENAI_API_KEY")
 """Where the key of a judge's server stands; the first that is set counts."""
+DTYPE = "bfloat16"
+"""Of a local judge."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,19 @@ class LocalJudge:
     def __init__(
         self, name: str, *, max_new_tokens: int, temperature: float, batch_size: int, download: bool = False
     ) -> None:
-        folder, self.batch_size = find_folder(name, download=download), batch_size
-        self._model = TextLM(folder, max_new_tokens=max_new_tokens, temperature=temperature)
-        decoding = {"dtype": self._model.dtype, "max_new_tokens": max_new_tokens, "temperature": temperature}
-        self.settings: Mapping[str, Any] = {"fingerprint": fingerprint(folder), **decoding}
+        self._folder, self.batch_size = find_folder(name, download=download), batch_size
+        self._decoding: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+        about = {"fingerprint": fingerprint(self._folder), "dtype": DTYPE}
+        self.settings: Mapping[str, Any] = {**about, **self._decoding}
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Generate all answers as one batch."""
-        return self._model.generate([question.messages for question in questions])
+        turns = [Turn(messages=tuple(question.messages)) for question in questions]
+        return self._model.generate(turns, **self._decoding)
+
+    @cached_property
+    def _model(self) -> LALM:
+        return load_lalm(self._folder, dtype=DTYPE)
 
 
 class ScriptedJudge:

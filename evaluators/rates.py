@@ -152,7 +152,7 @@ def _estimates(value: Floats, bounds: Bounds, method: Method) -> list[Estimate]:
 
 
 def _within_wilson(value: Floats, bounds: Bounds, sizes: Floats) -> list[Estimate]:
-    """Bootstrap intervals of rates, kept within Wilson's at the number of prompts, from rows for each prompt.
+    """Bootstrap intervals of rates, kept within Wilson's at the number of prompts, from what each prompt weighs.
 
     No rate is less certain than if all rows of a prompt were alike, and there Wilson's interval holds; a bootstrap of
     few prompts can be wider. Where that says nothing (fewer prompts still, or none that differs), Wilson's it is.
@@ -195,7 +195,8 @@ def average_rate(hits: Floats, n: Floats, draws: Draws, *what: object) -> Estima
 
     seed = draws.seed_for("average", *what)
     bounds = bootstrap(np.column_stack([hits, n]), mean, seed=seed, resamples=draws.resamples)
-    return _within_wilson(value, bounds, n.sum(axis=1))[0]
+    weights = (n / n.sum(axis=0)).mean(axis=1)  # a prompt's part in the mean: few rows of a modality weigh much
+    return _within_wilson(value, bounds, weights)[0]
 
 
 def score_weights(labels: Sequence[Label]) -> dict[Label, float] | None:

@@ -165,7 +165,7 @@ def read_responses(path: Path) -> Iterator[Response]:
 
 
 def open_run(folder: Path, identity: dict[str, Any], *, overwrite: bool) -> RunFolder:
-    """The run in a folder, made if it is new. The caller holds the folder's lock.
+    """The run in a folder, made if it is new, and anew where nothing was answered. The caller holds the folder's lock.
 
     Raises:
         InputError: the folder holds another run, or something that is no run.
@@ -178,12 +178,14 @@ def open_run(folder: Path, identity: dict[str, Any], *, overwrite: bool) -> RunF
         run.clear()
     elif there:
         differences = list(_differences(_compared(there), _compared(identity)))
-        if differences:
+        if not differences:
+            return run
+        if run.responses_file.is_file() or run.controls_file.is_file():
             shown = "; ".join(differences[:3]) + ("; …" if len(differences) > 3 else "")
             raise InputError(
                 f"{folder}: this run was made otherwise ({shown}); choose another --out, or --overwrite it"
             )
-        return run
+        run.clear()
     write_json(run.info_file, {**identity, "versions": versions(), "finished": False})
     return run
 

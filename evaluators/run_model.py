@@ -13,7 +13,7 @@ from demur.models import Model
 from demur.nouns import Modality
 from evaluators.asking import BUDGET_SPENT, Patience, ask_batch, rows_due
 from evaluators.batches import ASKED_COLUMNS, WINDOW, Row, plan_batches
-from evaluators.controls import ask_controls, controls_due
+from evaluators.controls import ask_controls, check_controls, controls_due
 from evaluators.estimate import Prices, check_estimate
 from evaluators.run_folder import (
     Key,
@@ -50,12 +50,15 @@ def run_model(corpus: Corpus, model: Model, out: Path, settings: RespondSettings
     or had an error is asked and recorded again as a whole: the answers that count are those of an undisturbed run.
 
     Raises:
-        UsageError: the model does not take a modality, or a large metered run was not agreed to.
+        UsageError: the model does not take a modality, is to be controlled without audio, or a large metered run was
+            not agreed to.
         ModelError: the model cannot go on.
         InputError: the folder holds another run, or the corpus shares prompts with the model's training.
         IncompleteError: some samples have no answer yet.
     """
     _check_modalities(model, settings.modalities)
+    if settings.controls:
+        check_controls(model, settings.modalities)
     chosen = _choose_prompts(corpus, settings)
     identity = {
         "model": describe_model(model),

@@ -26,7 +26,8 @@ _BLOCK = 4_000_000
 """Numbers held at once while drawing: 32 MB."""
 _BINOMIAL_COST = 8
 """Of drawing how often one kind occurs, against drawing one cluster; measured."""
-_TINY = 1e-12
+TINY = 1e-12
+"""Differences below this are rounding."""
 
 
 class Bounds(NamedTuple):
@@ -103,7 +104,7 @@ def bootstrap(
     last, column = len(replicates) - 1, np.arange(len(estimate))
     low = np.minimum(replicates[np.floor(levels.low * last).astype(int), column], estimate)
     high = np.maximum(replicates[np.ceil(levels.high * last).astype(int), column], estimate)
-    alike = high - low <= _TINY  # sums of fractions differ in their last digits
+    alike = high - low <= TINY  # sums of fractions differ in their last digits
     return Bounds(np.where(alike, estimate, low), np.where(alike, estimate, high))
 
 
@@ -132,15 +133,15 @@ def _bca_levels(
     from scipy.special import ndtr, ndtri, stdtrit
 
     clusters, resamples = counts.sum(), len(replicates)
-    below = (replicates < estimate - _TINY).sum(axis=0) + (np.abs(replicates - estimate) <= _TINY).sum(axis=0) / 2
+    below = (replicates < estimate - TINY).sum(axis=0) + (np.abs(replicates - estimate) <= TINY).sum(axis=0) / 2
     bias = ndtri(np.clip(below / resamples, 1 / resamples, 1 - 1 / resamples))
     influence = np.where(np.isfinite(left_out), left_out, estimate)
     influence = (counts @ influence) / clusters - influence
     spread = counts @ influence**2
-    skew = np.divide(counts @ influence**3, 6 * spread**1.5, out=np.zeros_like(spread), where=spread > _TINY)
+    skew = np.divide(counts @ influence**3, 6 * spread**1.5, out=np.zeros_like(spread), where=spread > TINY)
     z = np.sqrt(clusters / (clusters - 1)) * stdtrit(clusters - 1, (1 + confidence) / 2)
     # where skew and shift meet, the level runs to the end of its side
-    low, high = (ndtr(bias + (bias + q) / np.maximum(1 - skew * (bias + q), _TINY)) for q in (-z, z))
+    low, high = (ndtr(bias + (bias + q) / np.maximum(1 - skew * (bias + q), TINY)) for q in (-z, z))
     return Bounds(low, high)
 
 
@@ -175,7 +176,8 @@ def sign_flip(contributions: npt.ArrayLike, *, seed: int, flips: int = FLIPS) ->
     """Two-sided p of a sum of clusters' contributions, when each might as well have had the other sign.
 
     The paired permutation test (R. A. Fisher 1935, The Design of Experiments, section 21) over clusters, drawn `flips`
-    times; (1 + as far out) / (1 + flips), so that it is never 0 (B. Phipson and G. K. Smyth 2010).
+    times; (1 + as far out) / (1 + flips), so that it is never 0 (B. Phipson and G. K. Smyth 2010). Where none was as
+    far, ten times as many are drawn instead, so that a correction for many comparisons leaves something of it.
     """
     values = np.asarray(contributions, float)
     seen = abs(float(values.sum()))
@@ -183,11 +185,18 @@ def sign_flip(contributions: npt.ArrayLike, *, seed: int, flips: int = FLIPS) ->
     sizes, counts = sizes[sizes > 0], counts[sizes > 0]
     if not len(sizes):
         return 1.0
-    rng, block, as_far = np.random.default_rng(seed), max(1, _BLOCK // len(sizes)), 0
-    for start in range(0, flips, block):
-        positive = rng.binomial(counts, 0.5, size=(min(block, flips - start), len(sizes)))
-        as_far += int((np.abs((2 * positive - counts) @ sizes) >= seen - 1e-9).sum())
-    return (1 + as_far) / (1 + flips)
+    rng, block = np.random.default_rng(seed), max(1, _BLOCK // len(sizes))
+
+    def as_far(flips: int) -> int:
+        found = 0
+        for start in range(0, flips, block):
+            positive = rng.binomial(counts, 0.5, size=(min(block, flips - start), len(sizes)))
+            found += int((np.abs((2 * positive - counts) @ sizes) >= seen - 1e-9).sum())
+        return found
+
+    if far := as_far(flips):
+        return (1 + far) / (1 + flips)
+    return (1 + as_far(10 * flips)) / (1 + 10 * flips)
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:

@@ -53,7 +53,7 @@ class Entry(Part):
     rank: int | None
     """By score; None where the score could not be measured."""
     model: str
-    """Its name, with that of the run's folder where two runs of a table are of one model."""
+    """Its name, with that of the run's folder where two runs of the board are of one model."""
     run: str
     """Name of the run's folder."""
     score: Estimate

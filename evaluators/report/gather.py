@@ -65,7 +65,7 @@ def gather(
     candidates = [read_candidate(folder, drawing or Drawing()) for folder in distinct]
     scorer = choose_scorer(candidates, scorer)
     groups = _groups(candidates, scorer)
-    names = {folder: name for group in groups for folder, name in _names(group).items()}
+    names = _names(candidates)
     tables = [_table(group, names, scorer) for group in groups]
     pairings = [find_pairs(_infos(group), _same_folder(group, baseline)) for group in groups]
     pairs = [pair for pairing in pairings for pair in pairing.pairs]
@@ -142,10 +142,10 @@ def _groups(candidates: Sequence[Candidate], scorer: str) -> list[list[Candidate
     return list(groups.values())
 
 
-def _names(group: Sequence[Candidate]) -> dict[Path, str]:
-    """What each run of a table is called: its model, and as much of its folder as tells runs of one model apart."""
+def _names(candidates: Sequence[Candidate]) -> dict[Path, str]:
+    """What each run is called: its model, and as much of its folder as tells runs of one model apart."""
     by_model: dict[str, list[Path]] = defaultdict(list)
-    for each in group:
+    for each in candidates:
         by_model[each.results.model].append(each.folder)
     names: dict[Path, str] = {}
     for model, folders in by_model.items():
@@ -164,7 +164,7 @@ def _table(group: Sequence[Candidate], names: Mapping[Path, str], scorer: str) -
     name = corpus.get("name") if isinstance(corpus, dict) else None
     entries = sorted(
         (_entry(each, names[each.folder], scorer) for each in group),
-        key=lambda entry: (entry.score.value is None, -(entry.score.value or 0), entry.model),
+        key=lambda entry: (entry.score.value is None, -round(entry.score.value or 0, 9), entry.model),
     )
     return Table(
         corpus=name if isinstance(name, str) and name else "corpus",
@@ -215,7 +215,7 @@ def _scorer_lines(results: Results) -> Iterator[ScorerLine]:
 
 def _ranked(entries: Sequence[Entry]) -> list[Entry]:
     """Entries in order, with ranks (equal scores share one) and marks."""
-    scores = [entry.score.value for entry in entries]
+    scores = [entry.score.value if entry.score.value is None else round(entry.score.value, 9) for entry in entries]
     ranks = [None if score is None else 1 + scores.index(score) for score in scores]
     shared, seen = Counter(ranks), Counter[int | None]()
     ranked = []
@@ -252,7 +252,8 @@ def _notices(
     if calibration is None:
         text = "How far the scorer agrees with people is not shown (demur calibrate, then --calibration)."
         found.append((None, Notice(text=text, grave=False)))
-    elif calibration.settings.sha256 not in {table.scorer_sha256 for table in tables}:
-        text = f"The calibration is of another scorer, or of other settings of it: {calibration.scorer}."
+    elif uncalibrated := [table.name for table in tables if table.scorer_sha256 != calibration.settings.sha256]:
+        which = f" than {', '.join(uncalibrated)}" if len(uncalibrated) < len(tables) else ""
+        text = f"The calibration is of another scorer, or of other settings of it{which}: {calibration.scorer}."
         found.append((None, Notice(text=text)))
     return merged(found, len(candidates))

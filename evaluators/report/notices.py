@@ -61,10 +61,10 @@ def _audio(folder: Path, results: Results, same: Mapping[Modality, float]) -> It
     heard = [modality for modality in results.corpus.modalities if modality.has_audio]
     found = audio_dependence(folder) if heard else {}
     for modality in heard:
-        if modality in found and (warning := found[modality].warning):
-            grave = "seems not" in warning
-            yield Notice(text=f"{words(modality).capitalize()}: {warning}.", grave=grave)
-        elif modality not in found and (share := same.get(modality, 0.0)) >= MAX_IDENTICAL:
+        checked = found.get(modality)
+        if checked and checked.warning:
+            yield Notice(text=f"{words(modality).capitalize()}: {checked.warning}.", grave=checked.told)
+        if not (checked and checked.told) and (share := same.get(modality, 0.0)) >= MAX_IDENTICAL:
             what = f"{percent(share)} of answers are the same text whatever is heard"
             means = "the audio may not reach the model, or it says one thing, such as a refusal, to most prompts"
             yield Notice(text=f"{words(modality).capitalize()}: {what}: {means}.")

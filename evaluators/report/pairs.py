@@ -1,7 +1,8 @@
 """Models and what was made of them: which run is the base of which, and what changed.
 
 A run is of a fine-tuned model where its `run.json` has an `adapter` among the model's settings. Its base is the run of
-the same table that has none and is otherwise set up alike, or whose model is named by the setting `base`.
+the same table that has none and is otherwise set up alike; where the setting `base` names its model, that one, unless
+settings that both have differ.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,8 +77,11 @@ def _settings(info: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _is_base(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> bool:
-    named = _settings(tuned).get("base")
-    return _model(base).get("name") == named if named else _plain(base) == _plain(tuned)
+    own, theirs = _plain(tuned), _plain(base)
+    named = own.pop("base", None)
+    if not named:
+        return own == theirs
+    return _model(base).get("name") == named and all(theirs[key] == own[key] for key in own.keys() & theirs.keys())
 
 
 def _plain(info: Mapping[str, Any]) -> dict[str, Any]:

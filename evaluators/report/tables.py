@@ -104,7 +104,7 @@ def _grid(header: list[str], rows: Iterator[list[str]]) -> str:
 
 
 def _changes(changes: list[Change]) -> str:
-    header = ["Model", "Base", "Corpus", "Measure", "Base is", "Model is", "Change [95%]", "p (Holm)"]
+    header = ["Model", "Base", "Corpus", "Measure", "Prompts", "Base is", "Model is", "Change [95%]", "p (Holm)"]
     return _grid(
         header,
         (
@@ -129,7 +129,7 @@ def _compared(line: Comparison) -> list[str]:
     else:
         values = [percent(line.value_b), percent(line.value_a), signed(line.difference.value)]
         interval = signed_span(line.difference)
-    return [measure(line), *values[:2], _with(values[2], interval), p_value(line.p_holm)]
+    return [measure(line), str(line.prompts), *values[:2], _with(values[2], interval), p_value(line.p_holm)]
 
 
 def _calibration(board: Board) -> str:
@@ -158,7 +158,7 @@ def to_csv(board: Board) -> str:
 def _csv_row(entry: Entry, table: Table, scorer: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "corpus": _cell(table.corpus),
-        "corpus_sha256": table.corpus_sha256,
+        "corpus_sha256": _cell(table.corpus_sha256),
         "rank": entry.rank,
         "model": _cell(entry.model),
         "run": _cell(entry.run),

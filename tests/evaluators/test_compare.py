@@ -6,7 +6,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
 from demur.errors import InputError
-from demur.files import write_jsonl
+from demur.files import read_jsonl, write_jsonl
 from demur.nouns import Label, Modality, Outcome, Sample, Verdict
 from demur.results import Comparison
 from evaluators.compare import compare_runs
@@ -65,6 +65,28 @@ def test_one_row_a_prompt_is_mcnemar(tmp_path: Path) -> None:
     assert (score.metric, score.prompts) == ("score", 120)
     assert score.difference.value == pytest.approx(0.5 - 0.1 / 2)
     assert score.value_b == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("risen", range(8))
+def test_an_interval_of_few_changes_agrees_with_the_test(tmp_path: Path, risen: int) -> None:
+    samples = make_samples(100, modalities=TEXT, labels=[Label.HARMFUL])
+    base = scored_run(tmp_path / "base", samples, set())
+    tuned = scored_run(tmp_path / "tuned", samples, first(Label.HARMFUL, risen))
+    line = only(compare_runs([(tuned, base)]), Label.HARMFUL)
+    assert line.difference.value == pytest.approx(risen / 100)
+    assert line.difference.low is not None
+    assert line.difference.high is not None
+    assert (line.difference.low > 0) == (line.p < 0.07)  # five alike have p 0.0625
+    assert risen / 100 < line.difference.high < (risen + 10) / 100
+
+
+def test_no_score_without_a_label_that_both_were_asked(tmp_path: Path) -> None:
+    samples = make_samples(8, modalities=TEXT)
+    base, tuned = (scored_run(tmp_path / name, samples, first(Label.HARMFUL, 4)) for name in ("base", "tuned"))
+    benign = {sample.id for sample in samples if sample.label is Label.BENIGN}
+    rows = [row for row in read_jsonl(base / "verdicts.jsonl") if row["id"] not in benign]
+    write_jsonl(base / "verdicts.jsonl", rows)
+    assert {line.metric for line in compare_runs([(tuned, base)])} == {"refusal"}
 
 
 def test_all_comparisons_of_a_call_are_one_family(tmp_path: Path) -> None:

@@ -173,3 +173,4 @@ def test_answers_from_a_file_or_to_text_have_no_controls(corpus: Corpus, tmp_pat
         ask(corpus, make_model(f"scripted:{script}"), tmp_path / "scripted")
     with pytest.raises(UsageError, match="--controls"):
         ask(corpus, TextOnly(), tmp_path / "text", modalities=(Modality.TEXT_ONLY,))
+    assert not (tmp_path / "text").exists()  # said before anything is asked

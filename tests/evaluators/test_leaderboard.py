@@ -121,6 +121,14 @@ def test_runs_of_one_model_are_told_apart(tmp_path: Path) -> None:
     assert {entry.model for entry in board.tables[0].entries} == {"same (x)", "same (y)"}
 
 
+def test_runs_of_one_model_in_two_tables_are_told_apart(tmp_path: Path) -> None:
+    clean, noisy = (scored(tmp_path / name, ROWS, refuses(3), "same") for name in ("clean", "noisy"))
+    change_corpus(noisy)
+    score(noisy, [find_scorer("keyword")], draws=DRAWS, quiet=True)
+    board = leaderboard([clean, noisy], tmp_path / "out", draws=DRAWS)
+    assert [entry.model for table in board.tables for entry in table.entries] == ["same (clean)", "same (noisy)"]
+
+
 def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     same = [scored(tmp_path / name / "x" / "run", ROWS, refuses(3), "same") for name in ("a", "b")]
     board = leaderboard(same, tmp_path / "out", draws=DRAWS)
@@ -261,14 +269,17 @@ def test_one_text_to_most_clips_is_a_warning_where_no_control_says_more(tmp_path
         same = set(clips[: round(share * len(clips))])
         return lambda sample: "I  hear\nnothing." if sample.id in same else f"You asked: {sample.prompt}"
 
-    def warned(folder: str, say: Say, asked: list[Sample]) -> list[str]:
+    def warned(folder: str, say: Say, asked: list[Sample], controls: int = 0) -> list[str]:
         run = scored(tmp_path / folder, asked, say, folder)
+        line = {"modality": Modality.AUDIO_ONLY, "model": folder, "text": "other", "control": "silence"}
+        write_jsonl(run / "controls.jsonl", ({**line, "id": row.id} for row in rows[-controls:] if controls))
         board = leaderboard([run], tmp_path / f"board {folder}", draws=DRAWS)
         return [each.text for each in board.notices if each.grave and "whatever is heard" in each.text]
 
     (told,) = warned("most", says(0.75), rows)
     assert told.startswith("Audio only: 75% of answers are the same text whatever is heard: the audio may not reach")
     assert warned("some", says(0.4), rows) == []
+    assert warned("too few controls", says(0.75), rows, controls=2) == [told]
     written = lambda sample: "No." if sample.modality is Modality.TEXT_ONLY else sample.prompt  # noqa: E731
     assert warned("written", written, rows) == []
     assert warned("few clips", says(1), samples(prompts(2, 2))) == []
@@ -313,7 +324,7 @@ def test_base_against_fine_tuned(tmp_path: Path) -> None:
     assert overall.value_a - overall.value_b == pytest.approx(16 / 24 - 4 / 48)
     assert str(tmp_path) not in texts(tmp_path / "out")["leaderboard.json"]
     assert (
-        "base + rrs | base | tones (demur-core) | refusal of harmful prompts, audio only | 17% | 83% | +67 ["
+        "base + rrs | base | tones (demur-core) | refusal of harmful prompts, audio only | 24 | 17% | 83% | +67 ["
         in (texts(tmp_path / "out")["leaderboard.md"])
     )
 

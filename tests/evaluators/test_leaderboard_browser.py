@@ -382,7 +382,9 @@ def test_charts_say_what_they_show(page: Driver) -> None:
     assert len(all_of(page, "svg.plane .arrow")) == 2 * len(Modality)
     shades = all_of(page, ".heat td.shade")
     assert {shade.text for shade in shades} >= {"0%", "100%"}
-    assert all("prompts)" in (shade.get_attribute("title") or "") for shade in shades)
+    details = all_of(page, ".heat details")
+    assert details
+    assert all("prompts)" in str(each.get_property("textContent")) for each in details)
 
 
 def test_it_prints(page: Driver) -> None:

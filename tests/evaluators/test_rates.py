@@ -8,7 +8,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from demur.nouns import Outcome
 from demur.results import Estimate
-from evaluators.rates import SCORED, SUMS, Draws, Part, combined, rates
+from evaluators.rates import SCORED, SUMS, Draws, Part, average_rate, combined, rates
 from evaluators.statistics import Floats
 
 DRAWS = Draws(resamples=500)
@@ -80,6 +80,16 @@ def test_a_sum_with_a_part_missing_is_missing() -> None:
     assert combined([Part(1, known), Part(-1, Estimate())]) == Estimate()
     assert combined([Part(1, known)]) is known
     assert combined([Part(0.5, known), Part(0.5, known)]).low == pytest.approx(0.5 - 0.1 / 2**0.5)
+
+
+def test_a_mean_over_modalities_is_as_uncertain_as_the_one_with_few_rows() -> None:
+    refused = np.array([[row % 2, row % 2] for row in range(100)], float)
+    asked = np.ones_like(refused)
+    even = average_rate(refused, asked, Draws(), "test")
+    asked[10:, 1] = 0
+    few = average_rate(refused * asked, asked, Draws(), "test")
+    assert few.value == even.value == 0.5
+    assert width(few) > 1.5 * width(even)
 
 
 @pytest.mark.slow

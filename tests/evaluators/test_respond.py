@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,19 @@ def test_a_folder_of_something_else_is_left_alone(corpus: Corpus, tmp_path: Path
     with pytest.raises(InputError, match="not the record of a run"):
         ask(corpus, Listener(), tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_run_in_which_nothing_was_answered_may_be_made_otherwise(corpus: Corpus, tmp_path: Path) -> None:
+    def fail(_: Sequence[Query]) -> None:
+        raise ModelError("cannot be loaded")
+
+    broken = Listener(dtype="int3")
+    broken.before = fail
+    with pytest.raises(ModelError):
+        ask(corpus, broken, tmp_path)
+    ask(corpus, Listener(dtype="float32"), tmp_path, limit=1)
+    assert read_json(tmp_path / "run.json")["model"]["settings"] == {"dtype": "float32"}
+    assert len(lines(tmp_path)) < len(list(corpus.samples(Modality.TEXT_ONLY))) * 3
 
 
 def test_two_runs_in_one_folder_wait_for_each_other(corpus: Corpus, tmp_path: Path) -> None:

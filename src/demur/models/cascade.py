@@ -12,11 +12,15 @@ from demur.asr import PACKAGED, Transcriber
 from demur.assets import SMOLLM2_135M, WHISPER_TINY_EN
 from demur.errors import UsageError
 from demur.models import Answer, Model, ModelOptions, Query
+from demur.models.hf.lalm import LALM, load_lalm
+from demur.models.hf.turns import Turn, fault
+from demur.models.local import find_folder, fingerprint
 from demur.models.smollm import smollm2_folder
-from demur.models.text_lm import TextLM, find_folder, fingerprint
 
 JOINT = "\n\n"
 """Between the instruction and the transcript: the instruction says what to do with what follows."""
+DTYPE = "bfloat16"
+"""Of the chat model: on a CPU it is faster than float32 in batches (`benchmarks/bench_respond.py` measures it)."""
 _REMEMBERED = 100_000
 """Transcripts kept, so that the clips of `audio_only` are not heard again in `audio_text`: some 10 MB."""
 
@@ -54,19 +58,27 @@ class Cascade(Model):
     ) -> None:
         self.name, self._asr, self._folder, self._options = name, asr, folder, options
         self.batch_size, self.max_new_tokens = options.batch_size, options.max_new_tokens
-        decoding = {"dtype": "bfloat16", "max_new_tokens": options.max_new_tokens, "temperature": options.temperature}
+        decoding = {"dtype": DTYPE, "max_new_tokens": options.max_new_tokens, "temperature": options.temperature}
         self.settings = {**parts, "joint": JOINT, **decoding}
         self._heard: dict[bytes, str] = {}
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Transcribe what is heard, a clip a core, then generate all answers as one batch."""
+        faults = [None if query.audio is None else fault(Turn(query.audio), query.rate) for query in queries]
+        heard = iter(self._answer([query for query, wrong in zip(queries, faults, strict=True) if not wrong]))
+        return [Answer(None, error=wrong) if wrong else next(heard) for wrong in faults]
+
+    def _answer(self, queries: Sequence[Query]) -> list[Answer]:
         if len(self._heard) >= _REMEMBERED:
             self._heard.clear()
         clips = {_clip_key(query): query for query in queries if query.audio is not None}
         new = {key: query for key, query in clips.items() if key not in self._heard}
         if new:
             self._heard.update(zip(new, self._hear(list(new.values())), strict=True))
-        return self._llm.generate([[{"role": "user", "content": self._to_text(query)}] for query in queries])
+        # as messages: nothing may have been said in a clip, and the model is asked all the same
+        turns = [Turn(messages=({"role": "user", "content": self._to_text(query)},)) for query in queries]
+        limit, temperature = self._options.max_new_tokens, self._options.temperature
+        return self._llm.generate(turns, max_new_tokens=limit, temperature=temperature)
 
     def _hear(self, queries: Sequence[Query]) -> list[str]:
         transcriber = self._transcriber  # loaded here, not by several threads
@@ -84,9 +96,8 @@ class Cascade(Model):
         return Transcriber(self._asr, language=None, download=self._options.download, workers=_cores())
 
     @cached_property
-    def _llm(self) -> TextLM:
-        limit, temperature = self._options.max_new_tokens, self._options.temperature
-        return TextLM(self._folder(), max_new_tokens=limit, temperature=temperature)
+    def _llm(self) -> LALM:
+        return load_lalm(self._folder(), dtype=DTYPE)
 
 
 class CascadeTiny(Cascade):

@@ -12,6 +12,8 @@ class DemurTiny(HFModel):
     def __init__(self, name: str, options: HFOptions) -> None:
         if name:
             raise UsageError(f"demur-tiny takes nothing after its name, not {name!r}")
+        if options.revision:
+            raise UsageError("demur-tiny comes with demur: there is no --revision of it")
         self._set_up("demur-tiny", tiny_folder, {"weights": weights_sha256()[:16]}, options, "audioflamingo3")
         self.training_prompts |= aligned_on()
 

@@ -7,7 +7,7 @@ import pytest
 from demur.audio import Samples
 from demur.errors import ModelError, UsageError
 from demur.models import Query, make_model
-from demur.models.text_lm import TextLM
+from demur.models.hf.lalm import LALM, Turn, load_lalm
 from tests.tiny_lm import make_tiny_lm
 
 RATE = 16_000
@@ -41,17 +41,26 @@ def test_the_text_model_reads_transcript_text_or_instruction_and_transcript(
     cascade: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    generate = TextLM.generate
+    generate = LALM.generate
 
-    def spy(self: TextLM, chats: Any) -> Any:
-        read.extend(message["content"] for chat in chats for message in chat)
-        return generate(self, chats)
+    def spy(self: LALM, turns: list[Turn], **options: Any) -> Any:
+        read.extend(message["content"] for turn in turns for message in turn.messages)
+        return generate(self, turns, **options)
 
-    monkeypatch.setattr(TextLM, "generate", spy)
+    monkeypatch.setattr(LALM, "generate", spy)
     answers = cascade.answer([Query(clip(1), RATE, ""), Query(None, 0, "Hi?"), Query(clip(2), RATE, "Answer this.")])
     assert read == ["1.0 seconds", "Hi?", "Answer this.\n\n2.0 seconds"]
     assert [answer.error for answer in answers] == [None, None, None]
     assert len({answer.text for answer in answers}) == 3
+
+
+def test_an_empty_clip_is_an_error_and_one_in_which_nothing_is_said_is_not(
+    cascade: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CountingEars, "transcribe", lambda *_: "")
+    empty, silent, text = cascade.answer([Query(clip(0), RATE, ""), Query(clip(1), RATE, ""), Query(None, 0, "Hi?")])
+    assert "the audio is empty" in str(empty.error)
+    assert (silent.error, text.error) == (None, None)
 
 
 def test_a_clip_is_heard_once(cascade: Any) -> None:
@@ -114,12 +123,12 @@ def test_in_float32_logits_alone_and_in_a_padded_batch_agree() -> None:
 
     from demur.models.smollm import smollm2_folder
 
-    lm: Any = TextLM(smollm2_folder(), dtype="float32")
-    prompts = [lm._render([{"role": "user", "content": text}]) for text in (*QUESTIONS, " ".join(QUESTIONS))]
-    batch = lm._tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt")
+    lm = load_lalm(smollm2_folder(), dtype="float32")
+    turns = [Turn(text=text) for text in (*QUESTIONS, " ".join(QUESTIONS))]
+    batch = lm.encode(turns)
     positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     with torch.inference_mode():
-        together = lm._model(**batch, position_ids=positions).logits[:, -1]
-        for number, prompt in enumerate(prompts):
-            alone = lm._model(**lm._tokenizer(prompt, add_special_tokens=False, return_tensors="pt")).logits[0, -1]
+        together = lm.model(**batch, position_ids=positions).logits[:, -1]
+        for number, turn in enumerate(turns):
+            alone = lm.model(**lm.encode([turn])).logits[0, -1]
             assert (alone - together[number]).abs().max() < 1e-4

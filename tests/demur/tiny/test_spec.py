@@ -25,6 +25,8 @@ def test_it_is_made_without_being_put_together() -> None:
     assert model.settings["weights"] == assemble.weights_sha256()[:16]
     with pytest.raises(UsageError, match="nothing after its name"):
         make_model("demur-tiny:large")
+    with pytest.raises(UsageError, match="no --revision"):
+        make_model("demur-tiny", {"revision": "main"})
 
 
 def test_it_names_the_prompts_that_it_was_aligned_on() -> None:

@@ -10,12 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+
 from demur.errors import InputError, MissingDependency, ModelError
 from demur.files import read_json
 from demur.models.hf.families import Family
-from demur.models.text_lm import no_progress_bars
+from demur.models.local import no_progress_bars
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+_FAULTS = (
+    OSError, ValueError, RuntimeError, AttributeError, ImportError, TypeError, KeyError, ArithmeticError,
+    StrictDataclassError,
+)  # fmt: skip
+"""What transformers raises, from many depths, where a file does not hold what it should."""
 
 
 def model_type(folder: Path) -> str:
@@ -62,7 +69,7 @@ def load_model(folder: Path, family: Family, *, device: str, dtype: str, trust_r
         return model.to(place).eval()
     except safetensors.SafetensorError as error:
         raise ModelError(f"{folder}: damaged weights ({error}); fetch it again") from None
-    except (OSError, ValueError, RuntimeError, AttributeError, ImportError) as error:
+    except _FAULTS as error:
         raise ModelError(
             f"{folder}: no {family.name} model that can be loaded from safetensors ({_line(error)})"
         ) from None
@@ -84,10 +91,10 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
         load = partial(_load_ears, family.processor)
     try:
         processor = load(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
+    except _FAULTS as error:
         raise ModelError(f"{folder}: no {kind} that transformers can load ({_line(error)})") from None
     tokenizer = processor.tokenizer if family.audio else processor
-    if family.needs_template and getattr(processor, "chat_template", None) is None:
+    if family.needs_template and not getattr(processor, "chat_template", None):
         raise ModelError(f"{folder}: this model has no chat template, so that it cannot be asked; take an instruct one")
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:

@@ -108,7 +108,7 @@ FAMILIES = (
         "Qwen3-Omni",
         "qwen3_omni_moe",
         "Qwen3OmniMoeThinkerForConditionalGeneration",
-        max_audio_s=_window,
+        max_audio_s=lambda _processor: None,  # its processor does not cut at the window
         config="thinker_config",
         processor="Qwen3OmniMoeProcessor",
     ),

@@ -12,7 +12,7 @@ from demur.models import EVERY_MODALITY, Answer, Model, ModelOptions, Query
 from demur.models.hf import adapters, checkpoint
 from demur.models.hf.families import find_family
 from demur.models.hf.lalm import LALM, Turn, load_lalm
-from demur.models.text_lm import find_folder, fingerprint
+from demur.models.local import find_folder, fingerprint
 from demur.nouns import Modality
 
 

@@ -6,12 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from demur.errors import InputError, ModelError
 from demur.models import Answer
 from demur.models.hf import checkpoint
 from demur.models.hf.families import Family, find_family
 from demur.models.hf.turns import Turn, fault, kinds_of, name_of, size_of, with_answers
-from demur.models.text_lm import check_transformers, find_folder
+from demur.models.local import check_transformers, find_folder
 from demur.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -104,12 +106,27 @@ class LALM:
                 if not out_of_memory(error):
                     raise ModelError(f"{self.family.name}: {error}") from None
                 found = None
+            except TemplateError as error:
+                raise ModelError(f"{self.family.name}: its chat template does not take this ({error})") from None
+            except (ValueError, TypeError, LookupError) as error:
+                found = self._one_by_one(now, turns, max_new_tokens, temperature, error)
             if found is None and len(now) > 1:  # outside the handler, whose traceback holds on to the memory
                 self._most = len(now) // 2
                 continue
             answers |= zip(now, found or [Answer(None, error="out of memory on this turn alone")], strict=True)
             waiting = waiting[len(now) :]
         return answers
+
+    def _one_by_one(
+        self, places: Sequence[int], turns: Sequence[Turn], max_new_tokens: int, temperature: float, error: Exception
+    ) -> list[Answer]:
+        """Answers where a batch failed: what is wrong may be wrong with one turn alone."""
+        if len(places) == 1:
+            return [Answer(None, error=f"the model cannot take this turn ({' '.join(str(error).split())[:200]})")]
+        found: dict[int, Answer] = {}
+        for place in places:
+            found |= self._answer_all([place], turns, max_new_tokens, temperature)
+        return [found[place] for place in places]
 
     def _complete(self, turns: Sequence[Turn], max_new_tokens: int, temperature: float) -> list[Answer]:
         import torch
@@ -137,12 +154,14 @@ class LALM:
 
     def _conversation(self, turn: Turn) -> list[dict[str, Any]]:
         """Messages as chat templates of the family take them: lists of parts, or for a text model strings."""
-        parts: list[dict[str, Any]] = [] if turn.audio is None else [{"type": "audio", "audio": turn.audio}]
-        if turn.text:
-            parts.append({"type": "text", "text": turn.text})
-        system = self.system if turn.system is None else turn.system
-        before: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}]
-        messages = [*(before if system else []), {"role": "user", "content": parts}]
+        if turn.messages:
+            messages = [_message(each["role"], each["content"]) for each in turn.messages]
+        else:
+            system = self.system if turn.system is None else turn.system
+            asked = _message("user", turn.text)
+            if turn.audio is not None:
+                asked["content"].insert(0, {"type": "audio", "audio": turn.audio})
+            messages = [*([_message("system", system)] if system else []), asked]
         if self.family.audio:
             return messages
         return [{**each, "content": "".join(part["text"] for part in each["content"])} for each in messages]
@@ -157,10 +176,9 @@ class LALM:
         if not self.family.needs_template:
             return int(self.tokenizer.eos_token_id)
         marker = "(answer)"
-        messages = [*self._conversation(Turn(text="x")), {"role": "assistant", "content": marker}]
-        if self.family.audio:
-            messages[-1]["content"] = [{"type": "text", "text": marker}]
-        rendered = self.processor.apply_chat_template(messages, tokenize=False)
+        asked, answered = {"role": "user", "content": "x"}, {"role": "assistant", "content": marker}
+        conversation = self._conversation(Turn(messages=(asked, answered)))
+        rendered = self.processor.apply_chat_template(conversation, tokenize=False)
         after = self._tokenize(rendered.rpartition(marker)[2])
         control = {*self.tokenizer.all_special_ids}
         return next((token for token in after if token in control), int(self.tokenizer.eos_token_id))
@@ -236,7 +254,10 @@ def load_lalm(
     family = find_family(checkpoint.model_type(folder))
     processor = checkpoint.load_processor(folder, family, trust_remote_code=trust_remote_code)
     model = checkpoint.load_model(folder, family, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
-    lalm = LALM(model, processor, family)
+    try:
+        lalm = LALM(model, processor, family)
+    except TemplateError as error:
+        raise ModelError(f"{folder}: its chat template cannot be used ({error})") from None
     if adapter is not None:
         from demur.models.hf.adapters import attach
 
@@ -248,4 +269,10 @@ def out_of_memory(error: RuntimeError) -> bool:
     """Whether memory ran out, of a GPU or of the machine."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = str(error).casefold()
+    ran_out = any(words in said for words in ("out of memory", "can't allocate memory", "alloc_failed"))
+    return ran_out or isinstance(error, torch.OutOfMemoryError)
+
+
+def _message(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text}] if text else []}

@@ -28,6 +28,8 @@ class Turn:
     """The instruction or the question; "" where the audio says it all."""
     system: str | None = None
     """A system prompt in place of the family's default."""
+    messages: tuple[Mapping[str, str], ...] = ()
+    """A whole conversation, each message with `role` and `content`, in place of all the above."""
     answer: str | None = None
     """The assistant's answer, for teacher forcing; None ends the turn at the generation prompt."""
 
@@ -35,7 +37,7 @@ class Turn:
 def fault(turn: Turn, rate: int) -> str | None:
     """Why a turn cannot be asked, whatever the model."""
     if turn.audio is None:
-        return None if turn.text else "the turn has neither audio nor text"
+        return None if turn.text or turn.messages else "the turn has neither audio nor text"
     if len(turn.audio) < MIN_AUDIO_S * rate:
         return f"the audio is empty ({len(turn.audio) / rate:.3f} s)"
     return None if np.isfinite(turn.audio).all() else "the audio holds values that are not numbers"
@@ -43,13 +45,15 @@ def fault(turn: Turn, rate: int) -> str | None:
 
 def size_of(turn: Turn) -> tuple[int, int]:
     """What turns are sorted by, so that little is padded."""
-    return 0 if turn.audio is None else len(turn.audio), len(turn.text)
+    letters = len(turn.text) + sum(len(message["content"]) for message in turn.messages)
+    return 0 if turn.audio is None else len(turn.audio), letters
 
 
 def name_of(turn: Turn) -> str:
     """Tells one turn from another, for the seed of a draw."""
     sound = "" if turn.audio is None else hashlib.sha256(turn.audio.tobytes()).hexdigest()
-    return "\x1e".join((turn.system or "", turn.text, sound))
+    said = (part for message in turn.messages for part in (message["role"], message["content"]))
+    return "\x1e".join((turn.system or "", turn.text, sound, *said))
 
 
 def kinds_of(places: Sequence[int], turns: Sequence[Turn], *, mixed: bool) -> Iterator[list[int]]:

@@ -83,6 +83,8 @@ def test_a_run_of_an_adapter_is_paired_with_its_base(tiny_folder: Folder, adapte
     infos = {out: read_json(out / "run.json") for out in runs}
     assert infos[tmp_path / "tuned"]["model"]["name"] == "hf:tiny-qwen2_audio+lora"
     assert find_pairs(infos, None).pairs == [(tmp_path / "tuned", tmp_path / "base")]
+    infos[tmp_path / "base"]["model"]["settings"]["max_new_tokens"] = 99
+    assert find_pairs(infos, None).pairs == []
 
 
 def test_a_corpus_that_it_was_trained_on_is_refused(tiny_folder: Folder, adapter: Path, tmp_path: Path) -> None:
@@ -120,6 +122,17 @@ def test_folders_that_hold_no_adapter(tiny_folder: Folder, copy: Path, tmp_path:
 
 def test_an_adapter_of_another_model(tiny_folder: Folder, adapter: Path) -> None:
     assert "does not fit LlamaForCausalLM" in refused(tiny_folder("text"), adapter)
+
+
+def test_an_adapter_of_an_older_layout_of_the_same_model(tiny_folder: Folder, adapter: Path, copy: Path) -> None:
+    """transformers 4 had the decoder's parts elsewhere; PEFT knows."""
+    new, old = "base_model.model.model.language_model.", "base_model.model.language_model.model."
+    weights = {name.replace(new, old): value for name, value in load_file(copy / WEIGHTS).items()}
+    assert any(name.startswith(old) for name in weights)
+    save_file(weights, copy / WEIGHTS)
+    base = tiny_folder("qwen2_audio")
+    answers = [make(base, each).lalm.generate(TURNS, max_new_tokens=4) for each in (adapter, copy)]
+    assert answers[0] == answers[1]
 
 
 def test_an_adapter_that_is_not_whole(tiny_folder: Folder, copy: Path) -> None:

@@ -1,6 +1,7 @@
 """`hf:` as `demur respond` uses it: whole runs over a small spoken corpus with tiny models."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +134,39 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tiny_folder: Folder, monkeyp
     assert sizes[9:] == [1, 1, 1]
 
 
-def test_one_turn_that_fits_no_memory_is_an_error_on_it(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_one_turn_that_fits_no_memory_is_an_error_on_it(load: Load, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     def never(**_batch: Any) -> Any:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        raise RuntimeError(said)
 
     lalm = load("text")
     monkeypatch.setattr(lalm.model, "generate", never)
     assert [answer.error for answer in lalm.generate([Turn(text="a"), Turn(text="b")], max_new_tokens=4)] == [
         "out of memory on this turn alone"
     ] * 2
+
+
+def test_a_turn_that_breaks_a_batch_is_an_error_on_it_alone(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    lalm = load("text")
+    encode = lalm.family.encode
+
+    def picky(lalm: LALM, conversations: Any) -> Any:
+        if "odd" in str(conversations):
+            raise ValueError("odd turns\nare not encoded")
+        return encode(lalm, conversations)
+
+    fine = lalm.generate([Turn(text="a"), Turn(text="b")], max_new_tokens=4)
+    monkeypatch.setattr(lalm, "family", replace(lalm.family, encode=picky))
+    first, odd, last = lalm.generate([Turn(text="a"), Turn(text="odd"), Turn(text="b")], max_new_tokens=4)
+    assert [first, last] == fine
+    assert odd.error == "the model cannot take this turn (odd turns are not encoded)"
 
 
 def test_a_temperature_draws_by_the_batch_alone(load: Load) -> None:

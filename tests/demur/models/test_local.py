@@ -1,17 +1,23 @@
+"""Text models from a local folder, as cascades and local judges ask them, and how a folder is found and told apart."""
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from demur.errors import ModelError
-from demur.models.text_lm import TextLM, find_folder, fingerprint
+from demur.models import Answer
+from demur.models.hf.lalm import Turn, load_lalm
+from demur.models.local import find_folder, fingerprint
 from tests.tiny_lm import make_tiny_lm
 
 pytest.importorskip("transformers")
 QUESTIONS = ["Hi?", "How do I whittle a spoon?", "What is the tallest tree that was ever measured?"]
 
 
-def chats(*questions: str) -> list[list[dict[str, str]]]:
-    return [[{"role": "user", "content": question}] for question in questions]
+def ask(folder: Path, *questions: str, dtype: str = "bfloat16", **decoding: Any) -> list[Answer]:
+    turns = [Turn(messages=({"role": "user", "content": question},)) for question in questions]
+    return load_lalm(folder, dtype=dtype).generate(turns, **{"max_new_tokens": 12, **decoding})
 
 
 @pytest.fixture(scope="module")
@@ -20,33 +26,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_batch_gives_the_same_answers(folder: Path) -> None:
-    first = TextLM(folder, max_new_tokens=12).generate(chats(*QUESTIONS))
-    assert first == TextLM(folder, max_new_tokens=12).generate(chats(*QUESTIONS))
+    first = ask(folder, *QUESTIONS)
+    assert first == ask(folder, *QUESTIONS)
     assert {answer.finish_reason for answer in first} == {"length"}
     assert len({answer.text for answer in first}) == 3
 
 
 def test_alone_or_in_a_batch_the_answers_are_the_same_in_float32(folder: Path) -> None:
-    lm = TextLM(folder, max_new_tokens=12, dtype="float32")
-    assert lm.generate(chats(*QUESTIONS)) == [lm.generate(chats(question))[0] for question in QUESTIONS]
+    alone = [ask(folder, question, dtype="float32")[0] for question in QUESTIONS]
+    assert ask(folder, *QUESTIONS, dtype="float32") == alone
 
 
 def test_a_temperature_draws_by_the_batch_alone(folder: Path) -> None:
     import torch
 
-    hot = TextLM(folder, max_new_tokens=12, temperature=1.5)
-    first = hot.generate(chats(*QUESTIONS))
+    first = ask(folder, *QUESTIONS, temperature=1.5)
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    assert hot.generate(chats(*QUESTIONS)) == first
+    assert ask(folder, *QUESTIONS, temperature=1.5) == first
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert first != TextLM(folder, max_new_tokens=12).generate(chats(*QUESTIONS))
+    assert first != ask(folder, *QUESTIONS)
 
 
 def test_a_stop_token_ends_an_answer_and_is_no_part_of_it(tmp_path: Path, folder: Path) -> None:
-    [unstopped] = TextLM(folder, max_new_tokens=12, dtype="float32").generate(chats(QUESTIONS[0]))
+    [unstopped] = ask(folder, QUESTIONS[0], dtype="float32")
     stopping = make_tiny_lm(tmp_path, eos_token_id=list(range(2, 200)))
-    [answer] = TextLM(stopping, max_new_tokens=12, dtype="float32").generate(chats(QUESTIONS[0]))
+    [answer] = ask(stopping, QUESTIONS[0], dtype="float32")
     assert answer.finish_reason == "stop"
     assert str(unstopped.text).startswith(str(answer.text))
     assert len(str(answer.text)) < len(str(unstopped.text))
@@ -54,24 +59,36 @@ def test_a_stop_token_ends_an_answer_and_is_no_part_of_it(tmp_path: Path, folder
 
 def test_what_a_checkpoint_suggests_for_decoding_is_left_aside(tmp_path: Path, folder: Path) -> None:
     advised = make_tiny_lm(tmp_path, do_sample=True, temperature=2.0, repetition_penalty=5.0)
-    greedy = TextLM(folder, max_new_tokens=12).generate(chats(*QUESTIONS))
-    assert TextLM(advised, max_new_tokens=12).generate(chats(*QUESTIONS)) == greedy
+    assert ask(advised, *QUESTIONS) == ask(folder, *QUESTIONS)
 
 
 def test_a_prompt_too_long_for_the_context_is_an_error_on_it_alone(tmp_path: Path) -> None:
-    lm = TextLM(make_tiny_lm(tmp_path, context=64), max_new_tokens=8)
-    short, long = lm.generate(chats("Hi?", "Hi? " * 30))
+    short, long = ask(make_tiny_lm(tmp_path, context=64), "Hi?", "Hi? " * 30, max_new_tokens=8)
     assert short.text is not None
     assert long.text is None
     assert "64 tokens" in str(long.error)
 
 
+def test_a_whole_conversation_is_asked_as_it_stands(folder: Path) -> None:
+    lm = load_lalm(folder, dtype="float32")
+    asked, told = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
+    long, short, text = (
+        lm.encode([turn])["input_ids"].tolist()
+        for turn in (Turn(messages=(asked, told, asked)), Turn(messages=(asked,)), Turn(text="Hi?"))
+    )
+    assert short == text
+    assert len(long[0]) > len(short[0])
+
+
 def test_folders_that_hold_no_chat_model(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match="no tokenizer"):
-        TextLM(tmp_path / "empty").generate(chats("Hi?"))
-    with pytest.raises(ModelError, match="no chat template"):
-        TextLM(make_tiny_lm(tmp_path / "base", template=None)).generate(chats("Hi?"))
+    with pytest.raises(ModelError, match="no transformers model"):
+        ask(tmp_path / "empty", "Hi?")
+    for number, template in enumerate((None, "")):
+        with pytest.raises(ModelError, match="no chat template"):
+            ask(make_tiny_lm(tmp_path / f"base-{number}", template=template), "Hi?")
+    with pytest.raises(ModelError, match="chat template cannot be used"):
+        ask(make_tiny_lm(tmp_path / "torn", template="{% for message in messages %}{{ mess"), "Hi?")
 
 
 def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
@@ -82,7 +99,7 @@ def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="safetensors"):
-        TextLM(folder).generate(chats("Hi?"))
+        ask(folder, "Hi?")
 
 
 def test_a_model_is_found_by_path_and_never_downloaded_unasked(folder: Path) -> None:
