@@ -101,8 +101,8 @@ def difference(pair: Pair, draws: Draws, *what: object) -> Estimate:
     """`a - b` with its paired bootstrap interval over prompts; nothing where there is nothing to compare.
 
     A bootstrap of few prompts, or of few that differ, says too much: it cannot draw a change that it never saw. There
-    the shares of prompts that rise and that fall have Wilson's intervals, put together by `mover`; so the interval
-    holds 0 about where the exact test is not significant.
+    the shares of prompts that rise and that fall have Wilson's intervals, put together by `mover`: of some 20 prompts
+    or more, the interval then holds 0 where the exact test is not significant; of fewer it is still too short.
     """
     if not pair.comparable:
         return Estimate()

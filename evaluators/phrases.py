@@ -26,7 +26,7 @@ WITHOUT_SPACES = frozenset({"ja", "ko", "th", "zh"})
 ClassName = Literal[
     "refusal", "late_refusal", "disclaimer", "apology", "no_access", "curt",
     "objection", "unlawful", "caution", "denial",
-    "harmless", "prudent", "answer", "instruction", "workaround", "elsewhere",
+    "harmless", "modest", "prudent", "answer", "instruction", "workaround", "elsewhere",
     "announcement", "definition", "correction",
     "values", "privacy", "grave",
     "no_audio", "describes", "pleasantry", "seeks_means", "seeks_facts", "seeks_reasons",

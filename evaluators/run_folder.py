@@ -180,7 +180,8 @@ def open_run(folder: Path, identity: dict[str, Any], *, overwrite: bool) -> RunF
         differences = list(_differences(_compared(there), _compared(identity)))
         if not differences:
             return run
-        if run.responses_file.is_file() or run.controls_file.is_file():
+        kept = (run.responses_file.name, run.controls_file.name, *MADE_FROM_RESPONSES)
+        if there.get("finished") or any((folder / name).exists() for name in kept):
             shown = "; ".join(differences[:3]) + ("; …" if len(differences) > 3 else "")
             raise InputError(
                 f"{folder}: this run was made otherwise ({shown}); choose another --out, or --overwrite it"

@@ -97,11 +97,18 @@ def _with_peft(model: Any, folder: Path) -> Any:
 
 def _check_keys(wrapped: Any, folder: Path) -> None:
     """Every weight of the adapter has its place, and every place its weight; PEFT itself takes what it can use."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    with safe_open(folder / PEFT_WEIGHTS, framework="pt") as file:
+        there = len(file.keys())
     # read once more, for what is said of it; names of an older layout are PEFT's to translate
     found = wrapped.load_adapter(str(folder), wrapped.active_adapter)
     if differing := [*found.missing_keys, *found.unexpected_keys]:
         name = min(differing).replace(f".{wrapped.active_adapter}.", ".")
         raise ModelError(f"{folder}: weights and {PEFT_CONFIG} do not match: {name}")
+    if there != (wanted := len(get_peft_model_state_dict(wrapped, save_embedding_layers=False))):
+        raise ModelError(f"{folder}: {there} weights, where {PEFT_CONFIG} asks for {wanted}")
 
 
 def _steer(lalm: "LALM", folder: Path, described: Mapping[str, Any]) -> None:

@@ -10,19 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-
 from demur.errors import InputError, MissingDependency, ModelError
 from demur.files import read_json
 from demur.models.hf.families import Family
 from demur.models.local import no_progress_bars
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-_FAULTS = (
-    OSError, ValueError, RuntimeError, AttributeError, ImportError, TypeError, KeyError, ArithmeticError,
-    StrictDataclassError,
-)  # fmt: skip
-"""What transformers raises, from many depths, where a file does not hold what it should."""
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What transformers raises, from many depths, where a file does not hold what it should."""
+    from huggingface_hub import errors
+
+    strict = getattr(errors, "StrictDataclassError", ValueError)  # newer hubs check the types in a config
+    return OSError, ValueError, RuntimeError, AttributeError, ImportError, TypeError, KeyError, ArithmeticError, strict
 
 
 def model_type(folder: Path) -> str:
@@ -69,7 +70,7 @@ def load_model(folder: Path, family: Family, *, device: str, dtype: str, trust_r
         return model.to(place).eval()
     except safetensors.SafetensorError as error:
         raise ModelError(f"{folder}: damaged weights ({error}); fetch it again") from None
-    except _FAULTS as error:
+    except _faults() as error:
         raise ModelError(
             f"{folder}: no {family.name} model that can be loaded from safetensors ({_line(error)})"
         ) from None
@@ -91,7 +92,7 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
         load = partial(_load_ears, family.processor)
     try:
         processor = load(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except _FAULTS as error:
+    except _faults() as error:
         raise ModelError(f"{folder}: no {kind} that transformers can load ({_line(error)})") from None
     tokenizer = processor.tokenizer if family.audio else processor
     if family.needs_template and not getattr(processor, "chat_template", None):
