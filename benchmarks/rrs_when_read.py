@@ -16,7 +16,7 @@ import typer
 from demur.console import progress
 from demur.corpus import Corpus
 from demur.files import read_json, write_json
-from demur.finetune.experiment.arms import parse_arm
+from demur.finetune.experiment.arms import Arm, parse_arms, parse_options
 from demur.finetune.run import RUN, finetune
 from demur.finetune.turns import asked
 from demur.models.hf.adapters import attach
@@ -26,11 +26,13 @@ from demur.nouns import Label, Modality, Outcome
 from demur.tiny.assemble import tiny_folder
 from demur.tiny.measure import read_questions
 from demur.tiny.model import TEMPLATE
-from evaluators.compare import Arm, Pair, difference
+from evaluators import compare
+from evaluators.compare import Pair, difference
 from evaluators.keyword import score_keyword
 from evaluators.rates import Draws, Part, combined, score_weights
 
-ARM = "rrs:learning_rate=1e-3,penalty=0.001,scale=4,epochs=4,train_batch=8,accumulation=1,batch_size=32,lora_dropout=0"
+ARM = "rrs:learning_rate=1e-3,penalty=0.001,scale=4"
+SHARED = "epochs=4,train_batch=8,accumulation=1,batch_size=32,lora_dropout=0"
 TOKENS, BATCH = 48, 64
 
 
@@ -62,7 +64,7 @@ def compared(before: dict[str, list[float]], after: dict[str, list[float]]) -> d
     pairs = {}
     for label in Label:
         ones = np.ones((len(before[label]), 1))
-        pairs[label] = Pair(Arm(np.array(after[label])[:, None], ones), Arm(np.array(before[label])[:, None], ones))
+        pairs[label] = Pair(*(compare.Arm(np.array(side[label])[:, None], ones) for side in (after, before)))
     changes = {label: difference(pair, Draws(), "read", label) for label, pair in pairs.items()}
     weights = score_weights(list(Label)) or {}
     score = combined([Part(weight, changes[label]) for label, weight in weights.items()])
@@ -74,31 +76,48 @@ def compared(before: dict[str, list[float]], after: dict[str, list[float]]) -> d
 def main(
     corpora: Annotated[Path, typer.Option(help="Folder with the corpora tune and test.")],
     out: Annotated[Path, typer.Option(help="Folder for the adapters and the numbers.")],
-    seeds: Annotated[int, typer.Option(min=1)] = 1,
-    arm: Annotated[str, typer.Option(help="As the experiment takes it.")] = ARM,
+    arm: Annotated[list[str], typer.Option(help="As the experiment takes it; repeatable.")] = [ARM],  # noqa: B006
+    shared: Annotated[str, typer.Option("--set", help="Options of every arm that takes them.")] = SHARED,
+    seeds: Annotated[int, typer.Option(min=1, help="So many seeds, from 0.")] = 1,
 ) -> None:
-    """Tune by reading, ask the test questions before and after, print the change."""
+    """Tune by reading, ask the test questions before and after, print the changes."""
     out.mkdir(parents=True, exist_ok=True)
-    made = parse_arm(arm)
-    tune, test = Corpus(corpora / "tune"), Corpus(corpora / "test")
-    base = out / "before.json"
-    if not base.is_file():
-        write_json(base, refusals(reader(), test))
-    for seed in range(seeds):
-        adapter, after = out / f"{made.method}-{seed}", out / f"after-{seed}.json"
-        if not (adapter / RUN).is_file():
-            shared = {"seed": seed, "base": "demur-tiny", "captures": out / "captures"}
-            finetune(made.method, made.options, tune, reader(), adapter, **shared)
-        if not after.is_file():
-            tuned = reader()
-            attach(tuned, adapter)
-            write_json(after, refusals(tuned, test))
-        told = compared(read_json(base), read_json(after))
-        write_json(out / f"changes-{seed}.json", told)
-        for name, one in told.items():
-            rates = f"{one['before']:6.1%} -> {one['after']:6.1%}" if "before" in one else " " * 16
-            ends = ", ".join(f"{100 * one[end]:+.1f}" for end in ("low", "high"))
-            print(f"seed {seed}  {name:10} {rates}  {100 * one['value']:+.1f} [{ends}]")
+    test, before = Corpus(corpora / "test"), out / "before.json"
+    if not before.is_file():
+        write_json(before, refusals(reader(), test))
+    base = read_json(before)
+    for made in parse_arms(arm, parse_options(shared, "--set")):
+        afters = [_tuned(made, seed, Corpus(corpora / "tune"), test, out) for seed in range(seeds)]
+        print(made.name)
+        for seed, after in enumerate(afters):
+            show(f"seed {seed}", compared(base, after))
+        mean = {label: np.mean([one[label] for one in afters], axis=0).tolist() for label in Label}
+        told = compared(base, mean)
+        show("mean", told)
+        write_json(out / f"{made.name}.json", told)
+
+
+def _tuned(made: Arm, seed: int, tune: Corpus, test: Corpus, out: Path) -> dict[str, list[float]]:
+    adapter = out / "adapters" / f"{made.name}-{seed}"
+    after = adapter / "refusals.json"
+    if not (adapter / RUN).is_file():
+        told = {"seed": seed, "base": "demur-tiny", "captures": out / "captures"}
+        finetune(made.method, made.options, tune, reader(), adapter, **told)
+    if not after.is_file():
+        tuned = reader()
+        attach(tuned, adapter)
+        write_json(after, refusals(tuned, test))
+    found: dict[str, list[float]] = read_json(after)
+    return found
+
+
+def show(what: str, told: dict[str, Any]) -> None:
+    """Print rates and changes, in per cent and points."""
+    for name, one in told.items():
+        rates = f"{one['before']:6.1%} -> {one['after']:6.1%}" if "before" in one else " " * 16
+        print(
+            f"{what:7} {name:10} {rates}  {100 * one['value']:+.1f} [{100 * one['low']:+.1f}, {100 * one['high']:+.1f}]"
+        )
 
 
 if __name__ == "__main__":
