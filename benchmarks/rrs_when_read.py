@@ -3,8 +3,8 @@
     python benchmarks/rrs_when_read.py --corpora experiment/corpora --out read
 
 `--corpora` holds `tune` and `test`, as `python -m demur.finetune.experiment` speaks them; no clip is played. Each
-question is written below the instruction that stands beside the clip in `audio_text`, so that this and the experiment's
-`audio_text` differ in nothing but the ears. Goes on where it stopped.
+question is written below the instruction that stands beside the clip in `audio_text`, which then says "the question
+below" for "the question in the audio": all else is as in the experiment's `audio_text`. Goes on where it stopped.
 """
 
 from pathlib import Path
