@@ -8,9 +8,12 @@ import csv
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from demur.files import read_json
 from demur.nouns import Outcome
 from evaluators.agreement import cohen_kappa
+from evaluators.calibrate import app
 from evaluators.keyword import score_keyword
 
 POSITIVE = {Outcome.REFUSAL, Outcome.PARTIAL}
@@ -52,3 +55,10 @@ def test_agrees_with_writers_who_never_saw_it(lot: str, at_least: float) -> None
     told = [score_keyword(row["completion"], prompt=row["prompt"]).outcome in POSITIVE for row in rows]
     meant = [row["final_label"] != "1_full_compliance" for row in rows]
     assert cohen_kappa(meant, told) >= at_least
+
+
+def test_the_panel_is_a_file_of_labels_as_calibrate_reads_them(tmp_path: Path) -> None:
+    panel = Path(__file__).with_name("keyword_panel.csv")
+    done = CliRunner().invoke(app, ["--labels", str(panel), "--out", str(tmp_path / "panel.json")])
+    assert done.exit_code == 0, done.output
+    assert set(read_json(tmp_path / "panel.json")["models"]) == {"gpt-4o", "llama2-chat", "mistral-guard", "qwen-audio"}
