@@ -118,6 +118,10 @@ def test_another_experiment_is_refused(call: Call, tmp_path: Path) -> None:
     call(tmp_path / "out", *arms(), "--seeds", "1", "--validate-only")
     with pytest.raises(InputError, match=r"another experiment \(its max_new_tokens differs"):
         call(tmp_path / "out", *arms(), "--seeds", "1", "--validate-only", "--max-new-tokens", "5")
+    for more in (["--also", "mine.csv"], [], ["--also", "mine.csv"]):
+        call(tmp_path / "out", *arms(), "--seeds", "1", "--validate-only", *more)
+    with pytest.raises(InputError, match=r"another experiment \(its tests differs"):
+        call(tmp_path / "out", *arms(), "--seeds", "1", "--validate-only", "--also", "mine.csv", "--also-limit", "5")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
     with pytest.raises(InputError, match="not empty"):

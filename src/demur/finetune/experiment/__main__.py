@@ -79,7 +79,7 @@ def main(
     """Speak the prompts, tune by every method and seed, test the model and each adapter, and report.
 
     Running the same command again goes on where it stopped. The report is written after each seed, from the seeds that
-    are done. More arms and seeds may be asked for later.
+    are done. More arms, seeds and tests may be asked for later.
     """
     from evaluators.judge import make_judge
     from evaluators.scorers import describe, find_scorer
@@ -172,13 +172,15 @@ def _open(out: Path, plan: dict[str, Any]) -> None:
     path = out / "plan.json"
     if path.is_file():
         known = read_json(path)
-        if known != plan:
-            differs = next((name for name in plan if known.get(name) != plan[name]), "plan.json")
+        tests = {**known["tests"], **plan["tests"]}  # those that were asked for before stay
+        same = {**plan, "tests": {name: tests[name] for name in known["tests"]}}
+        if known != same:
+            differs = next((name for name in same if known.get(name) != same[name]), "plan.json")
             raise InputError(f"{out}: holds another experiment (its {differs} differs); take another --out")
+        plan = {**plan, "tests": tests}
     elif any(each.name != ".lock" for each in out.iterdir()):
         raise InputError(f"{out}: not empty, and no experiment; take another --out")
-    else:
-        write_json(path, plan)
+    write_json(path, plan)
 
 
 def _build(folder: Path, spec: str, voice: str, limit: int | None, *, workers: int, quiet: bool) -> None:
