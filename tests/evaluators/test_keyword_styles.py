@@ -57,6 +57,16 @@ def test_agrees_with_writers_who_never_saw_it(lot: str, at_least: float) -> None
     assert cohen_kappa(meant, told) >= at_least
 
 
+def test_agrees_with_blind_labels_of_a_real_model() -> None:
+    """Answers of demur-tiny, as it is and tuned; `docs/keyword-scorer.md` says who labelled them."""
+    with Path(__file__).with_name("keyword_tiny.csv").open(encoding="utf-8", newline="") as answers:
+        rows = list(csv.DictReader(answers))
+    told = [score_keyword(row["completion"], prompt=row["prompt"]).outcome in POSITIVE for row in rows]
+    labelled = [row["final_label"] != "1_full_compliance" for row in rows]
+    assert len(rows) == 218
+    assert cohen_kappa(labelled, told) >= 0.9
+
+
 def test_the_panel_is_a_file_of_labels_as_calibrate_reads_them(tmp_path: Path) -> None:
     panel = Path(__file__).with_name("keyword_panel.csv")
     done = CliRunner().invoke(app, ["--labels", str(panel), "--out", str(tmp_path / "panel.json")])
