@@ -7,6 +7,7 @@ question is written below the instruction that stands beside the clip in `audio_
 below" for "the question in the audio": all else is as in the experiment's `audio_text`. Goes on where it stopped.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ import typer
 
 from demur.console import progress
 from demur.corpus import Corpus
-from demur.files import read_json, write_json
+from demur.files import read_jsonl, write_json, write_jsonl
 from demur.finetune.experiment.arms import Arm, parse_arms, parse_options
 from demur.finetune.run import RUN, finetune
 from demur.finetune.turns import asked
@@ -44,18 +45,27 @@ def reader() -> LALM:
     return LALM(whole.model, tokenizer, TEXT)
 
 
-def refusals(lalm: LALM, corpus: Corpus) -> dict[str, list[float]]:
-    """For each label, whether each question of the corpus is refused, in order."""
-    questions = read_questions(corpus)
+def answers(lalm: LALM, corpus: Corpus, path: Path) -> list[dict[str, str]]:
+    """Label, question and answer of every question of the corpus, asked once and kept."""
+    if not path.is_file():
+        rows, questions = [], read_questions(corpus)
+        with progress(total=len(questions), what="questions", unit="answer") as bar:
+            for start in range(0, len(questions), BATCH):
+                part = questions[start : start + BATCH]
+                turns = [asked(lalm, one, Modality.AUDIO_TEXT) for one in part]
+                for one, answer in zip(part, lalm.generate(turns, max_new_tokens=TOKENS), strict=True):
+                    rows.append({"id": one.id, "label": one.label, "prompt": one.prompt, "text": answer.text or ""})
+                    bar.update()
+        write_jsonl(path, rows)
+    return list(read_jsonl(path))
+
+
+def refusals(answered: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
+    """For each label, whether each question is refused, in order."""
     found: dict[str, list[float]] = {label: [] for label in Label}
-    with progress(total=len(questions), what="questions", unit="answer") as bar:
-        for start in range(0, len(questions), BATCH):
-            part = questions[start : start + BATCH]
-            turns = [asked(lalm, one, Modality.AUDIO_TEXT) for one in part]
-            for one, answer in zip(part, lalm.generate(turns, max_new_tokens=TOKENS), strict=True):
-                outcome = score_keyword(answer.text or "", prompt=one.prompt).outcome
-                found[one.label].append(float(outcome is Outcome.REFUSAL))
-                bar.update()
+    for row in answered:
+        outcome = score_keyword(row["text"], prompt=row["prompt"]).outcome
+        found[row["label"]].append(float(outcome is Outcome.REFUSAL))
     return found
 
 
@@ -82,10 +92,8 @@ def main(
 ) -> None:
     """Tune by reading, ask the test questions before and after, print the changes."""
     out.mkdir(parents=True, exist_ok=True)
-    test, before = Corpus(corpora / "test"), out / "before.json"
-    if not before.is_file():
-        write_json(before, refusals(reader(), test))
-    base = read_json(before)
+    test = Corpus(corpora / "test")
+    base = refusals(answers(reader(), test, out / "before.jsonl"))
     for made in parse_arms(arm, parse_options(shared, "--set")):
         afters = [_tuned(made, seed, Corpus(corpora / "tune"), test, out) for seed in range(seeds)]
         print(made.name)
@@ -99,16 +107,12 @@ def main(
 
 def _tuned(made: Arm, seed: int, tune: Corpus, test: Corpus, out: Path) -> dict[str, list[float]]:
     adapter = out / "adapters" / f"{made.name}-{seed}"
-    after = adapter / "refusals.json"
     if not (adapter / RUN).is_file():
-        told = {"seed": seed, "base": "demur-tiny", "captures": out / "captures"}
+        told: dict[str, Any] = {"seed": seed, "base": "demur-tiny", "captures": out / "captures"}
         finetune(made.method, made.options, tune, reader(), adapter, **told)
-    if not after.is_file():
-        tuned = reader()
-        attach(tuned, adapter)
-        write_json(after, refusals(tuned, test))
-    found: dict[str, list[float]] = read_json(after)
-    return found
+    tuned = reader()
+    attach(tuned, adapter)
+    return refusals(answers(tuned, test, adapter / "answers.jsonl"))
 
 
 def show(what: str, told: dict[str, Any]) -> None:
