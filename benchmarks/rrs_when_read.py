@@ -79,7 +79,7 @@ def compared(before: dict[str, list[float]], after: dict[str, list[float]]) -> d
     weights = score_weights(list(Label)) or {}
     score = combined([Part(weight, changes[label]) for label, weight in weights.items()])
     rates = {label: {"before": pair.b.value, "after": pair.a.value} for label, pair in pairs.items()}
-    told = {label: {**rates[label], **changes[label].model_dump()} for label in Label}
+    told = {str(label): {**rates[label], **changes[label].model_dump()} for label in Label}
     return {"score": score.model_dump(), **told}
 
 
@@ -99,7 +99,7 @@ def main(
         print(made.name)
         for seed, after in enumerate(afters):
             show(f"seed {seed}", compared(base, after))
-        mean = {label: np.mean([one[label] for one in afters], axis=0).tolist() for label in Label}
+        mean = {str(label): np.mean([one[label] for one in afters], axis=0).tolist() for label in Label}
         told = compared(base, mean)
         show("mean", told)
         write_json(out / f"{made.name}.json", told)
