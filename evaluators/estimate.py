@@ -95,4 +95,5 @@ def say_estimate(
         after = f" after {earlier:,} in this call" if earlier else ""
         raise UsageError(
             f"{name}: {expected}{cost}{after}: agree to this with --yes, or bound it by --max-requests or --limit"
+            f"{'' if prices else '; --price-per-million says what it costs'}"
         )

@@ -17,6 +17,7 @@ The first three make the run what it is: one folder never mixes two of them.
 import contextlib
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +40,10 @@ Key = tuple[str, Modality]
 """What names a row of a run: the sample's id and the modality."""
 IDENTITY = ("model", "corpus", "settings")
 MADE_FROM_RESPONSES = ("controls.jsonl", "verdicts.jsonl", "results.json")
-"""What `--overwrite` takes away with the responses, for it tells of them."""
+"""What goes with the responses, for it tells of them."""
+FILES = ("responses.jsonl", *MADE_FROM_RESPONSES, "samples.parquet", "run.json")
+REPLACED = ".replaced"
+"""Where a run lies that is being overwritten, until the new one has an answer."""
 _PACKAGES = ("demur", "numpy", "openai", "faster-whisper", "ctranslate2", "torch", "transformers", "peft")
 
 
@@ -74,8 +78,32 @@ class RunFolder:
     def clear(self) -> None:
         """Take the whole run away; what a kill leaves of it is an unfinished run, never a mixed one."""
         self.update(finished=False)
-        for name in (*MADE_FROM_RESPONSES, "responses.jsonl", "samples.parquet", "run.json"):
+        for name in FILES:
             (self.folder / name).unlink(missing_ok=True)
+
+    def set_aside(self) -> None:
+        """Lay the whole run aside, `run.json` last; `settle` says what becomes of it."""
+        aside = self.folder / REPLACED
+        aside.mkdir(exist_ok=True)
+        for name in FILES:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.folder / name, aside / name)
+
+    def settle(self) -> None:
+        """Take a run that was set aside away, or bring it back where the new one has no answer; at any kill too."""
+        aside = self.folder / REPLACED
+        if not aside.is_dir():
+            return
+        if (aside / "run.json").is_file():  # it was set aside as a whole
+            if any(self.answered().values()):
+                shutil.rmtree(aside)
+                return
+            for name in FILES:
+                (self.folder / name).unlink(missing_ok=True)
+        for name in reversed(FILES):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(aside / name, self.folder / name)
+        aside.rmdir()
 
     def append(self, responses: Iterable[Response]) -> None:
         """Add the responses of one batch."""
@@ -171,11 +199,12 @@ def open_run(folder: Path, identity: dict[str, Any], *, overwrite: bool) -> RunF
         InputError: the folder holds another run, or something that is no run.
     """
     run = RunFolder(folder)
+    run.settle()
     there = run.info
     if not there and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"{folder}: holds files but no run (no run.json); choose an empty or a new folder")
     if there and overwrite:
-        run.clear()
+        run.set_aside()
     elif there:
         differences = list(_differences(_compared(there), _compared(identity)))
         if not differences:

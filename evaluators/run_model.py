@@ -73,22 +73,38 @@ def run_model(corpus: Corpus, model: Model, out: Path, settings: RespondSettings
     }
     with folder_lock(out):
         folder = open_run(out, identity, overwrite=settings.overwrite)
-        if not folder.samples_file.is_file():
-            folder.write_samples(corpus, settings.modalities, chosen)
-        if not folder.count_samples():
-            raise InputError(f"{corpus.folder}: the corpus has no samples in {', '.join(settings.modalities)}")
-        if model.metered:
-            due = controls_due(folder, settings.controls, settings.seed) if settings.controls else {}
-            check_estimate(folder, due, model, settings.prices, agreed=settings.many_requests, quiet=quiet)
-        patience = Patience(model.name, metered=model.metered)
-        if folder.info.get("finished"):
-            say(f"{out}: finished already; nothing to do", quiet=quiet)
-        else:
-            _say_other_versions(folder, quiet=quiet)
-            _answer_all(corpus, model, folder, settings, chosen, patience, quiet=quiet)
-        if settings.controls:
-            ask_controls(corpus, model, folder, settings.controls, settings.seed, patience, quiet=quiet)
-        _check_errors(folder)
+        try:
+            _ask_all(corpus, model, folder, settings, chosen, quiet=quiet)
+        finally:
+            folder.settle()
+
+
+def _ask_all(
+    corpus: Corpus,
+    model: Model,
+    folder: RunFolder,
+    settings: RespondSettings,
+    chosen: frozenset[str] | None,
+    *,
+    quiet: bool,
+) -> None:
+    """All that is still to be asked in a run that is open."""
+    if not folder.samples_file.is_file():
+        folder.write_samples(corpus, settings.modalities, chosen)
+    if not folder.count_samples():
+        raise InputError(f"{corpus.folder}: the corpus has no samples in {', '.join(settings.modalities)}")
+    if model.metered:
+        due = controls_due(folder, settings.controls, settings.seed) if settings.controls else {}
+        check_estimate(folder, due, model, settings.prices, agreed=settings.many_requests, quiet=quiet)
+    patience = Patience(model.name, metered=model.metered)
+    if folder.info.get("finished") and sum(folder.answered().values()) == folder.count_samples():
+        say(f"{folder.folder}: finished already; nothing to do", quiet=quiet)
+    else:
+        _say_other_versions(folder, quiet=quiet)
+        _answer_all(corpus, model, folder, settings, chosen, patience, quiet=quiet)
+    if settings.controls:
+        ask_controls(corpus, model, folder, settings.controls, settings.seed, patience, quiet=quiet)
+    _check_errors(folder)
 
 
 def _check_modalities(model: Model, wanted: Sequence[Modality]) -> None:

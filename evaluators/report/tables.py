@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from demur.results import Comparison, Estimate
+from evaluators.calibration import Interval
 from evaluators.report.board import Board, Change, Entry, Notice, Table
 from evaluators.report.numbers import (
     NOTHING,
@@ -138,10 +139,14 @@ def _calibration(board: Board) -> str:
         return ""
     header = ["Answers of", "n", "kappa", "accuracy", "precision", "recall"]
     rows = (
-        [plain(name), str(each.scored), *(decimal(getattr(each, score)) for score in header[2:])]
+        [plain(name), str(each.scored), *(_score(getattr(each, score), each.intervals[score]) for score in header[2:])]
         for name, each in {"all": report, **report.models}.items()
     )
     return _grid(header, rows)
+
+
+def _score(value: float | None, ends: Interval) -> str:
+    return _with(decimal(value), decimal_span(Estimate(value=value, low=ends.low, high=ends.high)))
 
 
 def to_csv(board: Board) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -191,6 +192,8 @@ def _is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error, openai.RateLimitError):
         return not _out_of_credit(error)
+    if isinstance(error, openai.APIStatusError) and error.status_code == HTTPStatus.REQUEST_TIMEOUT:
+        return True
     return isinstance(error, openai.APIConnectionError | openai.InternalServerError | TimeoutError)
 
 

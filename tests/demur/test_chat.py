@@ -81,7 +81,7 @@ def test_a_pause_that_is_too_long_is_not_waited_for(status: int) -> None:
     assert len(served.bodies) == 1
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 529])
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 529])
 def test_a_fault_of_the_server_is_tried_again(status: int) -> None:
     with chat_server(lambda _, n: fault(status) if n < 2 else completion("ok")) as served:
         [answer] = client(served.url).ask([request("a")])

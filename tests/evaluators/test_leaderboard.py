@@ -371,7 +371,12 @@ def test_calibration_is_shown_and_must_be_of_this_scorer(runs: list[Path], tmp_p
     board = leaderboard(runs, tmp_path / "out", calibration=tmp_path / "keyword.json", draws=DRAWS)
     assert board.calibration == found
     assert not any("alibration" in notice.text for notice in board.notices)
-    assert "Kappa is agreement beyond chance: 1 is perfect" in texts(tmp_path / "out")["index.html"]
+    written = texts(tmp_path / "out")
+    assert "Kappa is agreement beyond chance: 1 is perfect" in written["index.html"]
+    share = found.models["m"].confusion_shares[Outcome.REFUSAL][Outcome.REFUSAL]
+    assert (share.value, share.low, share.high) == (1.0, pytest.approx(0.2065, abs=1e-4), 1.0), "of one prompt"
+    assert '<span class="value">100%</span><span class="interval">21–100</span>' in written["index.html"]
+    assert "| m | 6 | 1.00 | 1.00 [" in written["leaderboard.md"]
     edit(tmp_path / "keyword.json", lambda value: value["models"]["m"].update(scored=0, kappa=None))
     leaderboard(runs, tmp_path / "out", calibration=tmp_path / "keyword.json", draws=DRAWS)
     assert "| m | 0 | – |" in texts(tmp_path / "out")["leaderboard.md"], "no number is not 0"

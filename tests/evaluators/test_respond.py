@@ -20,6 +20,7 @@ from demur.models import NOT_ASKED, Answer, Query, make_model
 from demur.nouns import Label, Modality, prompt_id
 from evaluators.asking import GIVE_UP_AFTER, Patience
 from evaluators.respond import parse_modalities
+from evaluators.run_folder import FILES, REPLACED
 from evaluators.run_model import RespondSettings, run_model
 from tests.chat_server import Reply, chat_server, completion, fault
 from tests.corpora import make_corpus, make_samples, some_prompts, write_corpus
@@ -174,6 +175,33 @@ def test_a_refused_model_overwrites_nothing(corpus: Corpus, tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"listener does not take audio_only; .* --modalities text_only"):
         ask(corpus, TextOnly(), tmp_path, overwrite=True)
     assert len(lines(tmp_path)) == 40
+
+
+def test_a_run_stays_until_the_one_that_replaces_it_has_an_answer(corpus: Corpus, tmp_path: Path) -> None:
+    ask(corpus, Listener(), tmp_path)
+    (tmp_path / "verdicts.jsonl").write_text("{}\n")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(_: Sequence[Query]) -> None:
+        raise ModelError("no such weights")
+
+    broken = Listener()
+    broken.before = fail
+    with pytest.raises(ModelError):
+        ask(corpus, broken, tmp_path, overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("moved", range(1, len(FILES) + 1))
+def test_a_kill_while_a_run_is_set_aside_loses_nothing(corpus: Corpus, tmp_path: Path, moved: int) -> None:
+    ask(corpus, Listener(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (aside := tmp_path / REPLACED).mkdir()
+    for name in FILES[:moved]:
+        if (tmp_path / name).exists():
+            (tmp_path / name).rename(aside / name)
+    ask(corpus, Listener(), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_folder_of_something_else_is_left_alone(corpus: Corpus, tmp_path: Path) -> None:
