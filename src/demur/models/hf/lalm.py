@@ -102,10 +102,13 @@ class LALM:
             now = waiting[: self._most]
             try:
                 found = self._complete([turns[place] for place in now], max_new_tokens, temperature)
-            except RuntimeError as error:
-                if not out_of_memory(error):
+            except (RuntimeError, MemoryError) as error:
+                if out_of_memory(error):
+                    found = None
+                elif self.device.type == "cuda":  # after which a GPU may answer nothing any more
                     raise ModelError(f"{self.family.name}: {error}") from None
-                found = None
+                else:
+                    found = self._one_by_one(now, turns, max_new_tokens, temperature, error)
             except TemplateError as error:
                 raise ModelError(f"{self.family.name}: its chat template does not take this ({error})") from None
             except (ValueError, TypeError, LookupError) as error:
@@ -265,13 +268,13 @@ def load_lalm(
     return lalm
 
 
-def out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, of a GPU or of the machine."""
     import torch
 
     said = str(error).casefold()
     ran_out = any(words in said for words in ("out of memory", "can't allocate memory", "alloc_failed"))
-    return ran_out or isinstance(error, torch.OutOfMemoryError)
+    return ran_out or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def _message(role: str, text: str) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def with_answers(batch: "Mapping[str, Tensor]", ends: Sequence[Sequence[int]], *
         row = {
             name: torch.cat([value[number, start:], fill.get(name, torch.zeros_like(tail))])
             for name, value in batch.items()
-            if value.shape == shape
+            if value.shape == shape and "feature" not in name  # a mask of as many frames as there are tokens
         }
         rows.append({**row, "labels": torch.cat([torch.full((shape[1] - start,), _IGNORED), tail])})
     longest = max(len(row["labels"]) for row in rows)

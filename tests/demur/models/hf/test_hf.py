@@ -135,16 +135,19 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tiny_folder: Folder, monkeyp
 
 
 @pytest.mark.parametrize(
-    "said",
+    "error",
     [
-        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
-        "CUDA error: out of memory",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
     ],
 )
-def test_one_turn_that_fits_no_memory_is_an_error_on_it(load: Load, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+def test_one_turn_that_fits_no_memory_is_an_error_on_it(
+    load: Load, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def never(**_batch: Any) -> Any:
-        raise RuntimeError(said)
+        raise error
 
     lalm = load("text")
     monkeypatch.setattr(lalm.model, "generate", never)
@@ -153,13 +156,16 @@ def test_one_turn_that_fits_no_memory_is_an_error_on_it(load: Load, monkeypatch:
     ] * 2
 
 
-def test_a_turn_that_breaks_a_batch_is_an_error_on_it_alone(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+def test_a_turn_that_breaks_a_batch_is_an_error_on_it_alone(
+    load: Load, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     lalm = load("text")
     encode = lalm.family.encode
 
     def picky(lalm: LALM, conversations: Any) -> Any:
         if "odd" in str(conversations):
-            raise ValueError("odd turns\nare not encoded")
+            raise kind("odd turns\nare not encoded")
         return encode(lalm, conversations)
 
     fine = lalm.generate([Turn(text="a"), Turn(text="b")], max_new_tokens=4)
