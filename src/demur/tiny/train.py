@@ -15,7 +15,8 @@ import typer
 from demur import console
 from demur.assets import SMOLLM2_135M, WHISPER_TINY_EN
 from demur.console import say
-from demur.files import folder_lock, read_jsonl, sha256_file, sha256_json, write_atomic, write_json
+from demur.errors import InputError
+from demur.files import folder_lock, read_json, read_jsonl, sha256_file, sha256_json, write_atomic, write_json
 from demur.nouns import Outcome
 from demur.tiny import speech, stages, texts
 from demur.tiny.alignment import PROMPTS, Asked
@@ -48,7 +49,9 @@ def main(
 ) -> None:
     """Write the sentences, speak them, train, and write what was trained."""
     speech.check_engines()  # before the sentences, which take minutes
+    data = {"sentences": sentences, "tales": tales, "passes": passes, "seed": seed}
     with folder_lock(out):
+        _check_same_data(out, data)
         turns, everyday = _prepare(out, sentences, tales, seed=seed, workers=workers, quiet=quiet)
         words = _prepare_words(out, passes, seed=seed, workers=workers, quiet=quiet)
         stages.manners(turns, out, steps=manners, seed=seed, quiet=quiet)
@@ -57,7 +60,21 @@ def main(
         lessons = asked_to_answer(turns[stages.HELD_OUT :], Writer().tokenizer)
         stages.align(core_align(), lessons, out, outcome=keyword_outcome, steps=align, seed=seed, quiet=quiet)
         steps = {"manners": manners, **steps, "align": align}
-        _publish(out, {"sentences": sentences, "tales": tales, "passes": passes, "seed": seed, "steps": steps})
+        _publish(out, {**data, "steps": steps})
+
+
+def _check_same_data(out: Path, data: Mapping[str, int]) -> None:
+    """Stages go on from files that do not say what they were made of: one folder has one set of data.
+
+    Raises:
+        InputError: the folder's training began with other data.
+    """
+    path = out / "data.json"
+    known = read_json(path) if path.is_file() else data
+    if differs := [name for name in data if known.get(name) != data[name]]:
+        name = differs[0]
+        raise InputError(f"{out}: its training has --{name} {known.get(name)}, not {data[name]}; take another --out")
+    write_json(path, data)
 
 
 def _learn_to_hear(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from demur.errors import InputError
 from demur.nouns import Label
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")]
@@ -77,3 +78,11 @@ def test_the_trained_parts_make_a_model_that_hears(trained: Path, tmp_path: Path
     logits = [lalm.model(**lalm.encode([Turn(audio=sound, text="Repeat it.")])).logits[0, -1] for sound in sounds]
     assert float((logits[0] - logits[1]).abs().max()) > 1e-3
     assert len(lalm.generate([Turn(text="Hello?"), Turn(text="How are you?")], max_new_tokens=4)) == 2
+
+
+def test_other_data_in_the_same_folder_are_refused(trained: Path) -> None:
+    from demur.tiny import train
+
+    for changed, says in (({"seed": 1}, "--seed 0, not 1"), ({"tales": 1024}, "--tales 48, not 1024")):
+        with pytest.raises(InputError, match=says):
+            train.main(trained, **{"sentences": 64, "tales": 48, "passes": 1, "seed": 0, **changed}, quiet=True)
