@@ -89,6 +89,26 @@ def test_rrs_on_every_family_trains_the_text_decoder_alone(
     assert not set(config["target_modules"]) & (set(layers) - of_decoder), "an audio tower's layers are left alone"
     steps = [row["mse"] for row in read_jsonl(out / "log.jsonl") if row["kind"] == "step"]
     assert np.isfinite(steps).all()
+    from safetensors.torch import load_file
+
+    learnt = {name: value for name, value in load_file(out / "adapter_model.safetensors").items() if "lora_B" in name}
+    assert learnt
+    assert all(value.abs().max() > 0 for value in learnt.values()), "every adapted layer has learnt something"
+
+
+def test_other_choices_of_rrs_give_another_shift(load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path) -> None:
+    shifts = {}
+    for name, chosen in (
+        ("published", {}),
+        ("harmful", {"centroid": "harmful"}),
+        ("strongest", {"mask": "top-m", "fraction": 0.25}),
+    ):
+        told = {**QUICK, **chosen}
+        record = finetune("rrs", told, corpus, load("text"), tmp_path / name, judged, captures=tmp_path, quiet=True)
+        shifts[name] = record["shift"]
+    assert shifts["strongest"]["features_kept"] == pytest.approx(0.25, abs=0.02)
+    assert shifts["strongest"]["whole_gain"] == shifts["published"]["whole_gain"], "the same before the mask"
+    assert shifts["harmful"]["whole_gain"] != shifts["published"]["whole_gain"]
 
 
 @pytest.mark.parametrize("method", ["sft", "circuit-breaker", "steer"])
