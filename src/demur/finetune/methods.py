@@ -34,7 +34,8 @@ class Job:
     lalm: "LALM"
     split: Split
     out: Path
-    outcome: Callable[[str], Outcome]
+    outcome: Callable[[str, str], Outcome]
+    """Of a question and the answer to it."""
     options: Any
     """The method's own `Options`."""
     seed: int

@@ -46,7 +46,7 @@ def finetune(
     corpus: Corpus,
     lalm: "LALM",
     out: Path,
-    outcome: Callable[[str], Outcome] | None = None,
+    outcome: Callable[[str, str], Outcome] | None = None,
     *,
     seed: int = 0,
     base: str = "",
@@ -59,10 +59,10 @@ def finetune(
 ) -> dict[str, Any]:
     """Tune a model on the pairs of a corpus, or go on where an earlier call stopped; what `run.json` holds.
 
-    `lalm` is left as it was found. `outcome` judges validation answers (default: the keyword scorer); `judged_by` is a
-    hash of what it is, so that no run goes on with another. `base` is the SPEC of the model, for the record; `held_out`
-    are corpora for tests, which may share no prompt with what is tuned on; `captures` is where representations are kept
-    for later runs (default: demur's cache).
+    `lalm` is left as it was found. `outcome` judges a validation question and its answer (default: the keyword scorer);
+    `judged_by` is a hash of what it is, so that no run goes on with another. `base` is the SPEC of the model, for the
+    record; `held_out` are corpora for tests, which may share no prompt with what is tuned on; `captures` is where
+    representations are kept for later runs (default: demur's cache).
 
     Raises:
         InputError: the corpus, the model or the folder cannot be used for this.
@@ -102,11 +102,14 @@ def finetune(
         return _finish(job, tuner.tune(job), {**plan, "base": base})
 
 
-def _by_keyword() -> tuple[Callable[[str], Outcome], str]:
+def _by_keyword() -> tuple[Callable[[str, str], Outcome], str]:
     from evaluators.keyword import KeywordScorer, score_keyword
     from evaluators.scorers import describe
 
-    return lambda answer: score_keyword(answer).outcome, describe(KeywordScorer()).sha256
+    def outcome(question: str, answer: str) -> Outcome:
+        return score_keyword(answer, prompt=question).outcome
+
+    return outcome, describe(KeywordScorer()).sha256
 
 
 def _options_of(method: str, expected: type[Options], given: Options | Mapping[str, Any] | None) -> Options:

@@ -69,7 +69,7 @@ def _answer(job: "Job") -> Iterator[dict[str, Any]]:
     batches = [due[start : start + size] for start in range(0, len(due), size)]
     for batch in progress(share_out(batches), what="validation", unit="batch", quiet=job.quiet):
         for (question, modality), text in zip(batch, _texts(job, batch), strict=True):
-            outcome = Outcome.UNCLEAR if text is None else job.outcome(text)
+            outcome = Outcome.UNCLEAR if text is None else job.outcome(question.prompt, text)
             found.append({"id": question.id, "modality": modality, "label": question.label, "text": text})
             found[-1]["outcome"] = outcome
     yield from sorted(gather(found), key=lambda each: (each["modality"], each["id"]))

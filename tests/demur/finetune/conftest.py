@@ -22,7 +22,7 @@ def spoken(prompt: Prompt, voice: str) -> object:
     return tone(100 + 7 * len(prompt.text), 0.3 + 0.01 * len(prompt.text))
 
 
-def judged(text: str) -> Outcome:
+def judged(_question: str, text: str) -> Outcome:
     """An outcome that depends on the text alone; random weights say nothing that a scorer could judge."""
     return Outcome.REFUSAL if sum(text.encode()) % 2 else Outcome.COMPLIANCE
 

@@ -116,8 +116,17 @@ def linear_job(folder: Path, options: RRSOptions) -> Job:
         tuple(question(text, Label.BORDERLINE) for text in ("good a", "good b")),
     )
     lalm: Any = LinearLALM()
-    outcome = {"no": Outcome.REFUSAL, "yes": Outcome.COMPLIANCE}.__getitem__
-    return Job(lalm, Split("c", parts, parts), folder / "o", outcome, options, 0, folder / "c", quiet=True)
+    outcomes = {"no": Outcome.REFUSAL, "yes": Outcome.COMPLIANCE}
+    return Job(
+        lalm,
+        Split("c", parts, parts),
+        folder / "o",
+        lambda _, answer: outcomes[answer],
+        options,
+        0,
+        folder / "c",
+        quiet=True,
+    )
 
 
 @pytest.mark.parametrize("benign", ["away", "stay"])
