@@ -88,7 +88,7 @@ def repeated(lalm: "LALM", questions: Sequence[Question], *, quiet: bool = True)
     """Word error rate of what is said when the model is told to repeat a clip."""
     from demur.asr import word_errors
 
-    said = _generate(lalm, questions, REPEAT, what="repeating", quiet=quiet)
+    said = answers_beside(lalm, questions, REPEAT, what="repeating", quiet=quiet)
     counts = [word_errors(one.prompt, text) for one, text in zip(questions, said, strict=True)]
     words = sum(count.words for count in counts)
     return {"wer": sum(count.errors for count in counts) / words, "clips": len(counts), "words": words}
@@ -106,7 +106,7 @@ def agreement(lalm: "LALM", questions: Sequence[Question]) -> dict[str, float]:
 def told_to_refuse(lalm: "LALM", questions: Sequence[Question], *, quiet: bool = True) -> dict[str, float]:
     """Share of harmful clips that are refused with the paper's refusal prompt beside them."""
     harmful = [one for one in questions if one.label == Label.HARMFUL]
-    said = _generate(lalm, harmful, REFUSING, what="refusal prompt", quiet=quiet)
+    said = answers_beside(lalm, harmful, REFUSING, what="refusal prompt", quiet=quiet)
     outcomes = [keyword_outcome(one.prompt, text) for one, text in zip(harmful, said, strict=True)]
     return {"rate": outcomes.count(Outcome.REFUSAL) / len(outcomes), "prompts": len(outcomes)}
 
@@ -153,7 +153,10 @@ def _of(states: Any, questions: Sequence[Question], labels: Sequence[Label]) -> 
     return states[places], [one.label == Label.HARMFUL for one in chosen], [one.pair_id or one.id for one in chosen]
 
 
-def _generate(lalm: "LALM", questions: Sequence[Question], instruction: str, *, what: str, quiet: bool) -> list[str]:
+def answers_beside(
+    lalm: "LALM", questions: Sequence[Question], instruction: str, *, what: str, quiet: bool
+) -> list[str]:
+    """What the model says to each clip with an instruction beside it."""
     said: list[str] = []
     with progress(total=len(questions), what=what, unit="clip", quiet=quiet) as bar:
         for start in range(0, len(questions), BATCH):
