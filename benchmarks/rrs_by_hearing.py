@@ -20,7 +20,7 @@ from demur.corpus import Corpus
 from demur.files import read_jsonl, write_json, write_jsonl
 from demur.models import make_model
 from demur.nouns import Label, Modality, Outcome
-from demur.tiny.measure import REPEAT, read_questions, answers_beside
+from demur.tiny.measure import REPEAT, answers_beside, read_questions
 from evaluators.keyword import score_keyword
 from evaluators.run_folder import read_responses
 
