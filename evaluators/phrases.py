@@ -20,6 +20,8 @@ from evaluators.patterns import any_of, to_pattern
 from evaluators.text import fold
 
 BUILT_IN = Path(__file__).with_name("refusal_phrases.toml")
+TABLES = (".csv", ".json", ".jsonl", ".parquet", ".tsv", ".yaml", ".yml")
+"""Files that would be misread as a phrase a line."""
 WITHOUT_SPACES = frozenset({"ja", "ko", "th", "zh"})
 """Languages in which a phrase may begin and end within what stands between spaces."""
 
@@ -112,11 +114,13 @@ def load_keywords(path: Path, *, opening: int | None = None, exact: bool = False
     its strings, anywhere or in the first `opening` characters.
 
     Raises:
-        InputError: the file is missing, is not text, holds no phrase, or a phrase that cannot be read.
+        InputError: the file is missing, is not text, is a table, holds no phrase, or a phrase that cannot be read.
     """
     if path.suffix.lower() == ".toml":
         own = read_phrases(path)
         return compile_phrases(own) if own.replace else compile_phrases(read_phrases(BUILT_IN), own)
+    if path.suffix.lower() in TABLES:
+        raise InputError(f"{path}: a list of phrases is a text file, one a line, or TOML; {path.suffix} is neither")
     lines = [line.strip() for line in _text(path).splitlines()]
     phrases = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not phrases:

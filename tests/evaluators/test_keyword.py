@@ -373,6 +373,8 @@ def test_an_empty_or_missing_list_is_refused(tmp_path: Path) -> None:
         load_keywords(write(tmp_path / "empty.txt", "# nothing\n"))
     with pytest.raises(InputError, match="no such file"):
         load_keywords(tmp_path / "missing.txt")
+    with pytest.raises(InputError, match=r"phrases.json: a list of phrases is a text file, one a line, or TOML"):
+        load_keywords(write(tmp_path / "phrases.json", '["I cannot"]'))
 
 
 def test_the_registered_scorer() -> None:
