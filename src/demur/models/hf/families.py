@@ -10,7 +10,7 @@ Any installed package may add a row, by its `model_type`:
     mytype = "my_package:FAMILY"        # FAMILY = Family(...)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,10 @@ def by_template(lalm: "LALM", conversations: Sequence[Conversation]) -> "dict[st
     """One left-padded batch that ends at the generation prompt; control tokens in what users say stay plain text."""
     shape: dict[str, Any] = {"padding": True, "return_tensors": "pt"}
     if lalm.family.audio:
-        kwargs: Any = {"processor_kwargs": {"text_kwargs": shape, "audio_kwargs": {"sampling_rate": lalm.sample_rate}}}
+        sound: dict[str, Any] = {"sampling_rate": lalm.sample_rate}
+        if lalm.family.pads_to_window and (lengths := list(_clip_lengths(conversations))):
+            sound["max_length"] = max(lengths)
+        kwargs: Any = {"processor_kwargs": {"text_kwargs": shape, "audio_kwargs": sound}}
     else:
         kwargs = shape
     batch = lalm.processor.apply_chat_template(
@@ -42,6 +45,12 @@ def by_template(lalm: "LALM", conversations: Sequence[Conversation]) -> "dict[st
         **kwargs,
     )
     return {name: value for name, value in batch.items() if value is not None}
+
+
+def _clip_lengths(conversations: Sequence[Conversation]) -> Iterator[int]:
+    for conversation in conversations:
+        for message in conversation:
+            yield from (len(part["audio"]) for part in message["content"] if part["type"] == "audio")
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,8 @@ class Family:
     encode: Callable[["LALM", Sequence[Conversation]], "dict[str, Tensor]"] = by_template
     """Conversations in, one left-padded batch out."""
     audio: bool = True
+    pads_to_window: bool = False
+    """Whether its processor pads every clip to a window (of minutes) that its encoder does not ask for."""
     config: str | None = None
     """The part of the checkpoint's config that the class wants, where the checkpoint holds more than one model."""
     leaves_aside: tuple[str, ...] = ()
@@ -101,6 +112,7 @@ FAMILIES = (
         "qwen2_5_omni",
         "Qwen2_5OmniThinkerForConditionalGeneration",
         max_audio_s=_window,
+        pads_to_window=True,
         config="thinker_config",
         processor="Qwen2_5OmniProcessor",
     ),

@@ -136,3 +136,8 @@ def test_turns_with_and_without_audio_in_one_batch(lalm: LALM) -> None:
     together = logits(lalm, turns)
     for number, turn in enumerate(turns):
         torch.testing.assert_close(logits(lalm, [turn])[0], together[number], atol=CLOSE, rtol=0)
+
+
+def test_clips_are_padded_to_the_longest_and_not_to_minutes(load: Load) -> None:
+    features = load("qwen2_5_omni").encode(MODALITIES["audio_only"])["input_features"]
+    assert features.shape[-1] == 160, "of 1.6 s, 100 a second"
