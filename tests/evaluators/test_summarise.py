@@ -249,6 +249,26 @@ def test_breakdowns(tmp_path: Path) -> None:
     assert {each.label for each in results.breakdowns if each.group_by == "kind"} == {Label.BORDERLINE}
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("speaker_gender", ("female", "male")),
+        ("accent", ("en-GB", "en-US")),
+        ("condition", ("clean", "telephone")),
+    ],
+)
+def test_breakdowns_by_who_speaks_and_how(tmp_path: Path, field: str, values: tuple[str, str]) -> None:
+    first, second = values
+    samples = [
+        sample.model_copy(update={field: sample.voice and (first if sample.voice == "a" else second)})
+        for sample in make_samples(12, voices=("a", "b"))
+    ]
+    outcomes: list[Outcome | None] = [REFUSAL if sample.voice == "a" else COMPLIANCE for sample in samples]
+    results = results_of(tmp_path, samples, outcomes)
+    told = {value: cell(results, Modality.AUDIO_ONLY, Label.HARMFUL, field, value) for value in values}
+    assert [(each.n, each.rates["refusal"].value) for each in told.values()] == [(12, 1.0), (12, 0.0)]
+
+
 def test_a_label_that_is_not_there_is_left_out_of_the_mean(tmp_path: Path) -> None:
     samples = make_samples(10, voices=("a",), labels=[Label.HARMFUL, Label.BORDERLINE])
     results = results_of(tmp_path, samples, [REFUSAL if number(each) < 4 else COMPLIANCE for each in samples])
