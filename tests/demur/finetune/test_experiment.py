@@ -36,7 +36,9 @@ def call(
     """The command on corpora that are spoken already; what it prints."""
     others = [prompt.model_copy(update={"text": f"Tell me: {prompt.text}"}) for prompt in some_prompts(4, 3)]
     test = make_corpus(tmp_path_factory.mktemp("spoken") / "test", others, speak=spoken)
-    ready = {"tune": corpus.folder, "test": test, "mine": test}
+    harmful = [prompt for prompt in others if prompt.label is Label.HARMFUL]
+    harms = make_corpus(tmp_path_factory.mktemp("spoken") / "harms", harmful, speak=spoken)
+    ready = {"tune": corpus.folder, "test": test, "mine": test, "harms": harms}
 
     def build(folder: Path, *_: object, **__: object) -> None:
         if not folder.exists():
@@ -87,6 +89,15 @@ def test_from_nothing_to_a_report(done: Path) -> None:
         assert (done / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert (done / "leaderboard" / "index.html").is_file()
     assert len(list((done / "runs" / "test").iterdir())) == 5
+
+
+def test_a_set_of_harmful_prompts_alone_has_refusals_and_no_score(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    call(out, "--arm", ARMS[0], "--seeds", "1", "--also", "harms.csv")
+    lines = read_json(out / "results.json")["scorers"]["keyword"]["effects"]["harms"][parse_arm(ARMS[0]).name]
+    assert {line["metric"] for line in lines} == {"refusal"}
+    assert {line["modality"] for line in lines} == {None, *Modality}
+    assert "## On harms" in (out / "report.md").read_text(encoding="utf-8")
 
 
 def test_it_goes_on_where_it_stopped(call: Call, done: Path, tmp_path: Path) -> None:
