@@ -21,7 +21,7 @@ from demur.files import read_jsonl, write_json, write_jsonl
 from demur.models import make_model
 from demur.nouns import Label, Modality, Outcome
 from demur.tiny.measure import REPEAT, answers_beside, read_questions
-from evaluators.keyword import score_keyword
+from evaluators.keyword import keyword_outcome
 from evaluators.run_folder import read_responses
 
 ARM = "rrs-learning_rate=1e-3-penalty=0.001-scale=4"
@@ -45,7 +45,7 @@ def repeated(corpus: Corpus, path: Path) -> list[dict[str, Any]]:
 
 
 def _refused(text: str, prompt: str) -> bool:
-    return score_keyword(text, prompt=prompt).outcome is Outcome.REFUSAL
+    return keyword_outcome(prompt, text) is Outcome.REFUSAL
 
 
 def refusals(run: Path, modality: Modality, prompts: Mapping[str, str]) -> dict[str, bool]:

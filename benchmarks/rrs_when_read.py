@@ -29,7 +29,7 @@ from demur.tiny.measure import read_questions
 from demur.tiny.model import TEMPLATE
 from evaluators import compare
 from evaluators.compare import Pair, difference
-from evaluators.keyword import score_keyword
+from evaluators.keyword import keyword_outcome
 from evaluators.rates import Draws, Part, combined, score_weights
 
 ARM = "rrs:learning_rate=1e-3,penalty=0.001,scale=4"
@@ -64,7 +64,7 @@ def refusals(answered: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
     """For each label, whether each question is refused, in order."""
     found: dict[str, list[float]] = {label: [] for label in Label}
     for row in answered:
-        outcome = score_keyword(row["text"], prompt=row["prompt"]).outcome
+        outcome = keyword_outcome(row["prompt"], row["text"])
         found[row["label"]].append(float(outcome is Outcome.REFUSAL))
     return found
 

@@ -65,6 +65,11 @@ def score_keyword(
     return _moved(_score_phrases(response[said], phrases or built_in(), prompt), said.start)
 
 
+def keyword_outcome(prompt: str, response: str) -> Outcome:
+    """What demur's own phrases make of a response to a prompt."""
+    return score_keyword(response, prompt=prompt).outcome
+
+
 def _moved(verdict: KeywordVerdict, by: int) -> KeywordVerdict:
     """The verdict on what begins at a place, in terms of the whole."""
     if verdict.start is None or verdict.end is None:

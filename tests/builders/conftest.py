@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.packages import install
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 MISBEHAVING_ENGINE = '''
@@ -52,12 +54,7 @@ class Moody:
 def plugin_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds an installed package with an engine of its own."""
     site = tmp_path_factory.mktemp("site")
-    (site / "moody.py").write_text(MISBEHAVING_ENGINE)
-    info = site / "moody-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: moody\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[demur.engines]\nmoody = moody:Moody\n")
-    return site
+    return install(site, "moody", MISBEHAVING_ENGINE, "[demur.engines]\nmoody = moody:Moody\n")
 
 
 @pytest.fixture(scope="session")

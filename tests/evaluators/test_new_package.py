@@ -8,6 +8,7 @@ from pathlib import Path
 from demur.files import read_json, read_jsonl
 from demur.nouns import Modality
 from tests.corpora import make_corpus
+from tests.packages import install
 
 PACKAGE = '''
 from demur.models import Answer, Model, ModelOptions
@@ -42,12 +43,8 @@ class Loud:
 
 
 def test_a_model_and_a_scorer_from_another_package(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    info = site / "echo-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "echo.py").write_text(PACKAGE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: echo\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[demur.models]\necho = echo:Echo\n\n[demur.scorers]\nloud = echo:Loud\n")
+    points = "[demur.models]\necho = echo:Echo\n\n[demur.scorers]\nloud = echo:Loud\n"
+    site = install(tmp_path / "site", "echo", PACKAGE, points)
     corpus, run = make_corpus(tmp_path / "corpus"), tmp_path / "run"
     environment = {**os.environ, "PYTHONPATH": str(site)}
 

@@ -103,13 +103,10 @@ def finetune(
 
 
 def _by_keyword() -> tuple[Callable[[str, str], Outcome], str]:
-    from evaluators.keyword import KeywordScorer, score_keyword
+    from evaluators.keyword import KeywordScorer, keyword_outcome
     from evaluators.scorers import describe
 
-    def outcome(question: str, answer: str) -> Outcome:
-        return score_keyword(answer, prompt=question).outcome
-
-    return outcome, describe(KeywordScorer()).sha256
+    return keyword_outcome, describe(KeywordScorer()).sha256
 
 
 def _options_of(method: str, expected: type[Options], given: Options | Mapping[str, Any] | None) -> Options:

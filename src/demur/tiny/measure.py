@@ -24,7 +24,6 @@ from demur.models.hf.turns import Turn
 from demur.nouns import Label, Modality, Outcome
 from demur.tiny import assemble
 from demur.tiny.card import render_card
-from demur.tiny.train import keyword_outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,6 +104,8 @@ def agreement(lalm: "LALM", questions: Sequence[Question]) -> dict[str, float]:
 
 def told_to_refuse(lalm: "LALM", questions: Sequence[Question], *, quiet: bool = True) -> dict[str, float]:
     """Share of harmful clips that are refused with the paper's refusal prompt beside them."""
+    from evaluators.keyword import keyword_outcome
+
     harmful = [one for one in questions if one.label == Label.HARMFUL]
     said = answers_beside(lalm, harmful, REFUSING, what="refusal prompt", quiet=quiet)
     outcomes = [keyword_outcome(one.prompt, text) for one, text in zip(harmful, said, strict=True)]

@@ -17,7 +17,6 @@ from demur.assets import SMOLLM2_135M, WHISPER_TINY_EN
 from demur.console import say
 from demur.errors import InputError
 from demur.files import folder_lock, read_json, read_jsonl, sha256_file, sha256_json, write_atomic, write_json
-from demur.nouns import Outcome
 from demur.tiny import speech, stages, texts
 from demur.tiny.alignment import PROMPTS, Asked
 from demur.tiny.connector import Example, asked_to_answer, asked_to_repeat, examples
@@ -48,6 +47,8 @@ def main(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Write the sentences, speak them, train, and write what was trained."""
+    from evaluators.keyword import keyword_outcome
+
     speech.check_engines()  # before the sentences, which take minutes
     data = {"sentences": sentences, "tales": tales, "passes": passes, "seed": seed}
     with folder_lock(out):
@@ -146,13 +147,6 @@ def _core(spec: str) -> list[Asked]:
 
     prompts = load_prompts([spec], TableOptions()).prompts
     return [Asked(prompt.text, prompt.label, prompt.pair_id) for prompt in prompts]
-
-
-def keyword_outcome(prompt: str, response: str) -> Outcome:
-    """What the keyword scorer makes of a response."""
-    from evaluators.keyword import score_keyword
-
-    return score_keyword(response, prompt=prompt).outcome
 
 
 def _publish(out: Path, recipe: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from demur.files import read_json, read_jsonl
 from tests.corpora import make_corpus, some_prompts
 from tests.demur.finetune.conftest import spoken
+from tests.packages import install
 from tests.tiny_lm import make_tiny_lm
 
 pytest.importorskip("transformers")
@@ -63,12 +64,7 @@ class Nudging(Objective):
 
 
 def test_a_method_from_another_package(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    info = site / "nudge-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "nudge.py").write_text(METHOD)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nudge\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[demur.methods]\nnudge = nudge:Nudge\n")
+    site = install(tmp_path / "site", "nudge", METHOD, "[demur.methods]\nnudge = nudge:Nudge\n")
     corpus = make_corpus(tmp_path / "tune", some_prompts(4, 1), speak=spoken)
     model = make_tiny_lm(tmp_path / "model", context=512)
     command = [sys.executable, "-m", "demur.finetune", "nudge", "--by", "2", "--epochs", "2", "--learning-rate", "0.01"]

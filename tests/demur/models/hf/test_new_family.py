@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from demur.models.hf.families import TEXT, find_family
+from tests.packages import install
 from tests.tiny_lalm import make_music_flamingo
 
 pytest.importorskip("transformers")
@@ -41,13 +42,7 @@ print(",".join(sorted(model.modalities)), len({answer.text for answer in answers
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A folder that holds the installed package."""
-    folder = tmp_path / "site"
-    info = folder / "fanfare-1.0.dist-info"
-    info.mkdir(parents=True)
-    (folder / "fanfare.py").write_text(ROW)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fanfare\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[demur.families]\nmusicflamingo = fanfare:FAMILY\n")
-    return folder
+    return install(tmp_path / "site", "fanfare", ROW, "[demur.families]\nmusicflamingo = fanfare:FAMILY\n")
 
 
 def test_a_family_from_another_package(site: Path, tmp_path: Path) -> None:
