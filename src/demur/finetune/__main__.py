@@ -79,7 +79,7 @@ def _main(
     from demur.options import check_options
 
     checked = check_options(plugins.find(plugins.METHODS, method).Options, options, f"the method {method!r}")
-    tested = [Corpus(folder) for folder in held_out]
+    tuned, tested = Corpus(corpus), [Corpus(folder) for folder in held_out]  # before the model, which takes longer
     loading = {
         "device": local_device() if device == "auto" else device,
         "dtype": dtype,
@@ -94,7 +94,7 @@ def _main(
     finetune(
         method,
         checked,
-        Corpus(corpus),
+        tuned,
         lalm,
         out,
         seed=seed,

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from demur import plugins
 from demur.corpus import Corpus
-from demur.errors import InputError, UsageError
+from demur.errors import CorpusError, InputError, UsageError
 from demur.files import read_json, read_jsonl
 from demur.finetune.__main__ import make_app
 from tests.corpora import make_corpus, some_prompts
@@ -56,6 +56,8 @@ def test_wrong_usage_is_said(corpus: Corpus, tiny_folder: Callable[[str], Path],
         call("rrs", *common, "cascade-tiny")
     with pytest.raises(UsageError, match="--validation 2"):
         call("rrs", *common, f"hf:{tiny_folder('text')}", "--validation", "2")
+    with pytest.raises(CorpusError, match="no finished corpus here"):
+        call("rrs", "--corpus", tmp_path / "none", "--out", tmp_path / "out", "--model", f"hf:{tmp_path / 'no-model'}")
     (tmp_path / "test").mkdir()
     make_corpus(tmp_path / "test", some_prompts(2, 0))
     with pytest.raises(InputError, match="would be tuned on"):
