@@ -4,19 +4,23 @@
 
 `--corpora` holds `tune` and `test`, as `python -m demur.finetune.experiment` speaks them; no clip is played. Each
 question is written below the instruction that stands beside the clip in `audio_text`, which then says "the question
-below" for "the question in the audio": all else is as in the experiment's `audio_text`. Goes on where it stopped.
+below" for "the question in the audio": all else is as in the experiment's `audio_text`. With
+`--as-heard` the words are those that the model repeats of the clips before it is aligned, so that nothing is lost but
+what it misheard. Goes on where it stopped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from demur.asr import word_errors
 from demur.console import progress
-from demur.corpus import Corpus
-from demur.files import read_jsonl, write_json, write_jsonl
+from demur.corpus import COLUMNS, Corpus
+from demur.files import read_jsonl, sha256_json, write_json, write_jsonl
 from demur.finetune.experiment.arms import Arm, parse_arms, parse_options
 from demur.finetune.run import RUN, finetune
 from demur.finetune.turns import asked
@@ -24,8 +28,8 @@ from demur.models.hf.adapters import attach
 from demur.models.hf.families import TEXT
 from demur.models.hf.lalm import LALM, load_lalm
 from demur.nouns import Label, Modality, Outcome
-from demur.tiny.assemble import tiny_folder
-from demur.tiny.measure import read_questions
+from demur.tiny.assemble import WEIGHTS, assemble, save, tiny_folder
+from demur.tiny.measure import REPEAT, answers_beside, probes, read_questions
 from demur.tiny.model import TEMPLATE
 from evaluators import compare
 from evaluators.compare import Pair, difference
@@ -35,6 +39,50 @@ from evaluators.rates import Draws, Part, combined, score_weights
 ARM = "rrs:learning_rate=1e-3,penalty=0.001,scale=4"
 SHARED = "epochs=4,train_batch=8,accumulation=1,batch_size=32,lora_dropout=0"
 TOKENS, BATCH = 48, 64
+
+
+class Heard(Corpus):
+    """A corpus of one clip a prompt, in which each prompt reads as its clip was heard."""
+
+    def __init__(self, folder: Path, heard: Mapping[str, str]) -> None:
+        super().__init__(folder)
+        self._heard = heard
+        self.sha256 = sha256_json([self.sha256, dict(heard)])
+
+    def rows(self, split: Modality, columns: Sequence[str] = COLUMNS) -> Iterator[dict[str, Any]]:
+        """The rows of a split, with other words for `prompt`."""
+        for row in super().rows(split, tuple({*columns, "prompt_id"})):
+            yield {**row, "prompt": self._heard[row["prompt_id"]]} if "prompt" in columns else row
+
+
+def heard(corpus: Corpus, path: Path) -> Heard:
+    """The corpus as demur-tiny hears it. Before its alignment it repeats every clip; after it, it refuses some."""
+    if not path.is_file():
+        from safetensors.torch import load_file
+
+        parts = {name: value for name, value in load_file(WEIGHTS).items() if not name.startswith("alignment.")}
+        with TemporaryDirectory() as scratch:
+            save(assemble(parts), Path(scratch) / "model")
+            unaligned = load_lalm(Path(scratch) / "model")
+            questions = read_questions(corpus)
+            said = answers_beside(unaligned, questions, REPEAT, what="repeating", quiet=False)
+        ids = ("prompt_id", "prompt")
+        write_jsonl(
+            path, [{**{i: getattr(q, i) for i in ids}, "text": text} for q, text in zip(questions, said, strict=True)]
+        )
+    rows = list(read_jsonl(path))
+    counts = [word_errors(row["prompt"], row["text"]) for row in rows]
+    wer = sum(one.errors for one in counts) / sum(one.words for one in counts)
+    print(f"{corpus.folder.name}: {len(rows)} clips repeated with {wer:.1%} of the words wrong")
+    return Heard(corpus.folder, {row["prompt_id"]: row["text"] for row in rows})
+
+
+def tell_apart(said: Corpus, heard: Corpus) -> None:
+    """Print how well a probe tells harmful questions: after the text as it was said, as it was heard, and the clip."""
+    whole = load_lalm(tiny_folder())
+    of_said, of_heard = (probes(whole, read_questions(corpus), quiet=True) for corpus in (said, heard))
+    for what, aucs in (("as said", of_said["text"]), ("as heard", of_heard["text"]), ("by ear", of_said["speech"])):
+        print(f"probe, {what}: " + ", ".join(f"{name} {auc:.2f}" for name, auc in aucs.items()))
 
 
 def reader() -> LALM:
@@ -89,13 +137,20 @@ def main(
     arm: Annotated[list[str], typer.Option(help="As the experiment takes it; repeatable.")] = [ARM],  # noqa: B006
     shared: Annotated[str, typer.Option("--set", help="Options of every arm that takes them.")] = SHARED,
     seeds: Annotated[int, typer.Option(min=1, help="So many seeds, from 0.")] = 1,
+    as_heard: Annotated[
+        bool, typer.Option("--as-heard", help="Write what the model heard, not what was said.")
+    ] = False,
 ) -> None:
     """Tune by reading, ask the test questions before and after, print the changes."""
     out.mkdir(parents=True, exist_ok=True)
-    test = Corpus(corpora / "test")
+    tune, test = Corpus(corpora / "tune"), Corpus(corpora / "test")
+    if as_heard:
+        said = test
+        tune, test = heard(tune, out / "tune.jsonl"), heard(test, out / "test.jsonl")
+        tell_apart(said, test)
     base = refusals(answers(reader(), test, out / "before.jsonl"))
     for made in parse_arms(arm, parse_options(shared, "--set")):
-        afters = [_tuned(made, seed, Corpus(corpora / "tune"), test, out) for seed in range(seeds)]
+        afters = [_tuned(made, seed, tune, test, out) for seed in range(seeds)]
         print(made.name)
         for seed, after in enumerate(afters):
             show(f"seed {seed}", compared(base, after))
