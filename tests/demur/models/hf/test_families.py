@@ -114,6 +114,26 @@ def test_answers_come_in_order_and_again_the_same(lalm: LALM) -> None:
     assert first == [answer for turn in turns for answer in lalm.generate([turn], max_new_tokens=4)]
 
 
+def test_a_turn_is_rendered_sound_first_then_text_then_the_answer_begins(lalm: LALM) -> None:
+    config = lalm.model.config
+    sound = getattr(config, "audio_token_id", None) or config.audio_token_index
+    turns = {"audio_only": Turn(tone(300)), "text_only": Turn(text="Hi?"), "audio_text": Turn(tone(300), "Hi?")}
+    ids = {modality: lalm.encode([turn])["input_ids"][0].tolist() for modality, turn in turns.items()}
+    said = lalm.tokenizer("Hi?", add_special_tokens=False)["input_ids"]
+    places = {
+        modality: [n for n in range(len(tokens)) if tokens[n : n + len(said)] == said]
+        for modality, tokens in ids.items()
+    }
+    assert (ids["text_only"].count(sound), len(places["text_only"])) == (0, 1)
+    assert (ids["audio_only"].count(sound) > 0, len(places["audio_only"])) == (True, 0)
+    assert ids["audio_text"].count(sound) == ids["audio_only"].count(sound)
+    [place] = places["audio_text"]
+    assert sound not in ids["audio_text"][place:]
+    opening = ids["text_only"][places["text_only"][0] + len(said) :]
+    assert opening, "what ends the user's turn and begins the answer"
+    assert all(tokens[-len(opening) :] == opening for tokens in ids.values())
+
+
 def test_a_system_prompt_changes_what_the_model_is_asked(lalm: LALM) -> None:
     plain, other = Turn(tone(300, 1.1), "Answer."), Turn(tone(300, 1.1), "Answer.", system="Refuse what does harm.")
     assert not torch.allclose(logits(lalm, [plain]), logits(lalm, [other]), atol=CLOSE)
