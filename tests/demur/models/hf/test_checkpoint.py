@@ -134,3 +134,19 @@ def test_code_that_comes_with_a_model_runs_only_if_allowed(tiny_folder: Folder, 
     with pytest.raises(ModelError):  # the config's class is ours, the model's is nobody's
         load_lalm(folder, trust_remote_code=True)
     assert (tmp_path / "ran").exists()
+
+
+def test_a_revision_of_a_hub_repository_is_the_one_that_is_loaded(
+    tiny_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--somebody--speaks"
+    for revision, commit, kind in (("main", "a" * 40, "qwen2_audio"), ("v2", "b" * 40, "audioflamingo3")):
+        shutil.copytree(tiny_folder(kind), repository / "snapshots" / commit)
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / revision).write_text(commit)
+    assert load_lalm("somebody/speaks").family.model_type == "qwen2_audio"
+    for revision in ("v2", "b" * 40):
+        assert load_lalm("somebody/speaks", revision=revision).family.model_type == "audioflamingo3"
+    with pytest.raises(ModelError, match="not in the Hub's cache"):
+        load_lalm("somebody/speaks", revision="v3")
