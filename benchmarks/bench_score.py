@@ -77,6 +77,12 @@ def make_responses(count: int, seed: int = 0) -> list[str]:
     ]
 
 
+def make_prompts(count: int, seed: int = 0) -> list[str]:
+    """So many prompts of demur-core, of every label."""
+    rng = random.Random(seed)
+    return rng.choices([prompt.text for prompt in load_prompts(["demur-core"]).prompts], k=count)
+
+
 def best_seconds(work: Callable[[], Any], repeats: int = 5) -> float:
     """The quickest of a few times: the rest is other work of the machine."""
     times = []
@@ -97,10 +103,11 @@ def measure_keywords(count: int) -> dict[str, Any]:
     firsts = [form for form in dict.fromkeys(next(spell_out(pattern)) for _, pattern in patterns) if form]
     refusals = list(dict.fromkeys(form for name, p in patterns if name == "refusal" for form in spell_out(p) if form))
     own, listed, responses = built_in(), SubstringList(tuple(firsts)), make_responses(count)
+    prompts = dict(zip(responses, make_prompts(count), strict=True))  # a run's scorer is told what was asked
     work: dict[str, Callable[[str], Any]] = {
         "loop_first_forms": lambda response: _bare(response, firsts),
         "loop_refusals_spelled_out": lambda response: _bare(response, refusals),
-        "scorer_own_phrases": lambda response: score_keyword(response, own),
+        "scorer_own_phrases": lambda response: score_keyword(response, own, prompts[response]),
         "scorer_list_of_first_forms": lambda response: score_keyword(response, listed),
     }
     rates = {name: count / best_seconds(lambda do=do: [do(each) for each in responses]) for name, do in work.items()}

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -36,7 +36,7 @@ DECIDING: frozenset[ClassName] = frozenset(
     {"refusal", "apology", "no_access", "curt", "objection", "caution", "unlawful", "denial"}
 )
 """Classes that can make a response a refusal by what stands in its opening."""
-OF_PROMPTS: frozenset[ClassName] = frozenset({"seeks_means", "seeks_reasons"})
+OF_PROMPTS: frozenset[ClassName] = frozenset(name for name in get_args(ClassName) if name.startswith("seeks_"))
 MORE_OFTEN_THAN_NOT = 0.5
 
 

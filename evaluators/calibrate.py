@@ -97,6 +97,8 @@ def main(
     options = judge_options(locals())
     if out.is_dir():
         raise InputError(f"--out {out}: a folder; name the JSON file to write")
+    if out.resolve() in {path.resolve() for path in (labels, keywords, *(against or [])) if path}:
+        raise InputError(f"--out {out}: it is read here and would be lost; name another file to write")
     if not (keywords or against) and (opening is not None or exact):
         raise UsageError("--opening and --exact say how a published list is used: name it by --keywords or --against")
     if keywords is not None and (judge or scorer != "keyword"):

@@ -93,6 +93,8 @@ def ask_controls(
                     _ask(model, rows_due(batch, answered, whole=model.batch_matters), control, folder, patience)
                     bar.update(len(batch))
     folder.update(controls={"prompts": prompts, "seed": seed})
+    if failed := sum(controls_due(folder, prompts, seed).values()):
+        say(f"note: {failed} of the controls got no answer; run the same command again to ask them again")
 
 
 def check_controls(model: Model, modalities: Sequence[Modality]) -> None:

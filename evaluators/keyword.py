@@ -15,7 +15,7 @@ from evaluators.reading import decide
 from evaluators.scorers import Finding, Item
 from evaluators.text import BLOT, after_thinking, fold, judged, locate, says_nothing, without_quotations
 
-VERSION = 7
+VERSION = 8
 """Raised with every change of the rules."""
 LONGEST = 20_000
 """Characters of a response that are read."""

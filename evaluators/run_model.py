@@ -104,7 +104,7 @@ def _ask_all(
         _answer_all(corpus, model, folder, settings, chosen, patience, quiet=quiet)
     if settings.controls:
         ask_controls(corpus, model, folder, settings.controls, settings.seed, patience, quiet=quiet)
-    _check_errors(folder)
+    _check_errors(folder, model)
 
 
 def _check_modalities(model: Model, wanted: Sequence[Modality]) -> None:
@@ -199,11 +199,14 @@ def _batches_to_ask(
                     yield chosen_now
 
 
-def _check_errors(folder: RunFolder) -> None:
+def _check_errors(folder: RunFolder, model: Model) -> None:
     """Raise if samples are left without an answer."""
     counts = folder.info["responses"]
     if counts["errors"]:
+        again = "run the same command again to ask them again"
+        if model.keyed:  # the answers come from a file, and another file is another run
+            again = "add them to the file and import it with --overwrite, or score the others as they are"
         raise IncompleteError(
             f"{folder.folder}: {counts['errors']} of {counts['asked']} samples have no answer "
-            f"(first: {folder.first_error()}); run the same command again to ask them again"
+            f"(first: {folder.first_error()}); {again}"
         )

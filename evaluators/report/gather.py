@@ -15,7 +15,7 @@ from demur.results import Results, read_results
 from evaluators.calibration import Report
 from evaluators.rates import Draws
 from evaluators.report.board import Board, Entry, GroupRate, Notice, ScorerLine, Table
-from evaluators.report.notices import merged, run_notices, sameness, table_notices
+from evaluators.report.notices import decoding_notices, merged, run_notices, sameness, table_notices
 from evaluators.report.pairs import changes, find_pairs, pair_notices
 from evaluators.report.samples import Drawing, Sample, draw_samples
 from evaluators.runs import Run, read_run, read_verdicts
@@ -71,10 +71,14 @@ def gather(
     pairs = [pair for pairing in pairings for pair in pairing.pairs]
     corpora = {each.folder: table.name for group, table in zip(groups, tables, strict=True) for each in group}
     compared = changes(pairs, names, corpora, scorer, draws or Draws()) if pairs else []
+    others: list[tuple[str | None, Notice]] = [*pair_notices(pairings, names, compared)]
+    for group, table in zip(groups, tables, strict=True):
+        runs = {names[each.folder]: each.results for each in group}
+        others += [(None, notice) for notice in decoding_notices(table, runs)]
     board = Board(
         title=title,
         scorer=scorer,
-        notices=_notices(candidates, names, tables, scorer, calibration, pair_notices(pairings, names, compared)),
+        notices=_notices(candidates, names, tables, scorer, calibration, others),
         tables=tables,
         changes=compared,
         calibration=calibration,
@@ -243,7 +247,7 @@ def _notices(
     tables: Sequence[Table],
     scorer: str,
     calibration: Report | None,
-    others: Iterable[tuple[str, Notice]],
+    others: Iterable[tuple[str | None, Notice]],
 ) -> list[Notice]:
     found: list[tuple[str | None, Notice]] = [*((None, notice) for notice in table_notices(tables)), *others]
     for each in candidates:

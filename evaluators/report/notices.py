@@ -14,6 +14,8 @@ from evaluators.runs import Run
 LOW_COVERAGE = 0.95
 FEW_PROMPTS = 50
 """Below so many prompts of a label, a rate's interval may be wider than 25 points."""
+DECODING = ("max_new_tokens", "temperature")
+"""Settings of a model that change its rates: a refusal may come late, and a long answer may be cut before it."""
 FEW_CLIPS = 10
 """So few may well be answered alike."""
 
@@ -93,6 +95,20 @@ def table_notices(tables: Sequence[Table]) -> Iterator[Notice]:
         if table.facts.wer is None and any(modality.has_audio for modality in table.facts.modalities):
             text = f"{table.name}: the speech was not checked by a recogniser, so its word error rate is unknown."
             yield Notice(text=text, grave=False)
+
+
+def decoding_notices(table: Table, runs: Mapping[str, Results]) -> Iterator[Notice]:
+    """Where models of one table, by name, were asked with different settings of decoding."""
+    for setting in DECODING:
+        models: dict[str, list[str]] = {}
+        for name, results in runs.items():
+            model = results.run.get("model")
+            settings = model.get("settings") if isinstance(model, dict) else None
+            if isinstance(settings, dict) and setting in settings:
+                models.setdefault(str(settings[setting]), []).append(name)
+        if len(models) > 1:
+            told = "; ".join(f"{value}: {', '.join(names)}" for value, names in models.items())
+            yield Notice(text=f"{table.name}: the models were asked with different {setting} ({told}).")
 
 
 def merged(notices: Iterable[tuple[str | None, Notice]], models: int) -> list[Notice]:

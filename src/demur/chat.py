@@ -32,6 +32,13 @@ REFUSABLE = {
     "response_format": re.compile(r"Error code: 4(?:00|22)\b.*(?:response_format|json_schema)", re.DOTALL),
 }
 """Fields of a request that some models refuse, and how their servers say so (a reasoning model has no temperature)."""
+RENAMED = {
+    "max_tokens": (
+        "max_completion_tokens",
+        re.compile(r"Error code: 4(?:00|22)\b(?=.*\bmax_tokens\b).*\bmax_completion_tokens\b", re.DOTALL),
+    ),
+}
+"""Fields that some models know by another name, and how their servers say so: a proxy before OpenAI's newer models."""
 _ERROR_LENGTH = 300
 
 
@@ -71,6 +78,8 @@ class ChatClient:
         self._settled = False
         self.left_out: set[str] = set()
         """The fields that the server has refused; requests go without them from then on."""
+        self.renamed: dict[str, str] = {}
+        """The fields for which the server has asked for another name."""
 
     @property
     def length_field(self) -> str:
@@ -120,14 +129,17 @@ class ChatClient:
         return [key for name in self._key_variables if (key := os.environ.get(name))]
 
     async def _ask_one(self, client: "openai.AsyncOpenAI", request: Mapping[str, Any]) -> Answer:
-        sent = {field: value for field, value in request.items() if field not in self.left_out}
+        sent = {self.renamed.get(field, field): value for field, value in request.items() if field not in self.left_out}
         answer = await self._ask_as_is(client, sent)
-        refused = [field for field in REFUSABLE if field in sent and REFUSABLE[field].match(answer.error or "")]
-        if not refused:
+        error = answer.error or ""
+        refused = [field for field, said in REFUSABLE.items() if field in sent and said.match(error)]
+        renamed = {field: name for field, (name, said) in RENAMED.items() if field in sent and said.match(error)}
+        if not refused and not renamed:
             return answer
         for field in set(refused) - self.left_out:
             say(f"note: {self.model} refuses {field}; it is asked without")
         self.left_out.update(refused)
+        self.renamed.update(renamed)
         return await self._ask_one(client, request)
 
     async def _ask_as_is(self, client: "openai.AsyncOpenAI", request: Mapping[str, Any]) -> Answer:

@@ -140,6 +140,16 @@ def test_a_temperature_that_a_model_refuses_is_left_out_once_for_all(
     assert capsys.readouterr().err == "note: m refuses temperature; it is asked without\n"
 
 
+def test_a_limit_that_has_another_name_behind_a_proxy_is_sent_by_it() -> None:
+    said = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    with chat_server(lambda body, n: fault(400, said) if "max_tokens" in body else echo(body, n)) as served:
+        some = client(served.url)
+        assert some.length_field == "max_tokens"
+        answers = some.ask([{**request(str(n)), some.length_field: 7} for n in range(4)])
+    assert [answer.text for answer in answers] == [f"You said: {n}" for n in range(4)]
+    assert [body.get("max_completion_tokens") for body in served.bodies] == [None, 7, 7, 7, 7]
+
+
 def test_a_wrong_temperature_is_an_error() -> None:
     with chat_server(lambda *_: fault(400, "temperature must be at most 1")) as served:
         [answer] = client(served.url).ask([request("a")])

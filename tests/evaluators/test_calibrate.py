@@ -330,6 +330,17 @@ def test_a_folder_as_out_is_said_before_anything_is_asked(tmp_path: Path) -> Non
         main(labels=tmp_path / "missing.csv", out=tmp_path)
 
 
+def test_labels_and_lists_are_not_written_over(tmp_path: Path) -> None:
+    labels, phrases = tmp_path / "labels.csv", tmp_path / "list.txt"
+    labels.write_text("completion,final_label\nI cannot help.,2_full_refusal\n")
+    phrases.write_text("I cannot\n")
+    before = labels.read_bytes(), phrases.read_bytes()
+    for out in (labels, phrases, tmp_path / "." / "labels.csv"):
+        with pytest.raises(InputError, match="it is read here and would be lost"):
+            main(labels=labels, out=out, keywords=phrases)
+    assert (labels.read_bytes(), phrases.read_bytes()) == before
+
+
 @pytest.mark.parametrize("pair", ["no", "no=nothing", "=x"])
 def test_a_bad_map_is_said_in_a_line(pair: str) -> None:
     with pytest.raises(InputError, match="LABEL=OUTCOME"):

@@ -164,6 +164,18 @@ def test_a_server_that_is_gone_ends_the_controls(corpus: Corpus, tmp_path: Path)
     assert 60 + 20 <= len(served.bodies) <= 60 + 24
 
 
+def test_controls_without_an_answer_are_said_and_asked_again(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with chat_server(lambda _, n: fault(400, "a bad day") if 60 <= n < 64 else completion(f"Answer {n}")) as served:
+        options = {"base_url": served.url, "batch_size": 4}
+        ask(corpus, make_model("openai:m", options), tmp_path, controls=0)
+        capsys.readouterr()
+        for said in ("note: 4 of the controls got no answer; run the same command again to ask them again\n", ""):
+            ask(corpus, make_model("openai:m", options), tmp_path, controls=8)
+            assert capsys.readouterr().err == said
+
+
 def test_answers_from_a_file_or_to_text_have_no_controls(corpus: Corpus, tmp_path: Path) -> None:
     script = tmp_path / "script.jsonl"
     script.write_text(
