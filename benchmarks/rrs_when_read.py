@@ -10,6 +10,7 @@ what it misheard. Goes on where it stopped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -20,7 +21,8 @@ import typer
 from demur.asr import word_errors
 from demur.console import progress
 from demur.corpus import COLUMNS, Corpus
-from demur.files import read_jsonl, sha256_json, write_json, write_jsonl
+from demur.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
+from demur.finetune.capture import represent
 from demur.finetune.experiment.arms import Arm, parse_arms, parse_options
 from demur.finetune.run import RUN, finetune
 from demur.finetune.turns import asked
@@ -28,8 +30,8 @@ from demur.models.hf.adapters import attach
 from demur.models.hf.families import TEXT
 from demur.models.hf.lalm import LALM, load_lalm
 from demur.nouns import Label, Modality, Outcome
-from demur.tiny.assemble import WEIGHTS, assemble, save, tiny_folder
-from demur.tiny.measure import REPEAT, answers_beside, probes, read_questions
+from demur.tiny.assemble import WEIGHTS, assemble, save, tiny_folder, weights_sha256
+from demur.tiny.measure import REPEAT, answers_beside, probe_labels, read_questions
 from demur.tiny.model import TEMPLATE
 from evaluators import compare
 from evaluators.compare import Pair, difference
@@ -66,9 +68,12 @@ def heard(corpus: Corpus, path: Path) -> Heard:
             unaligned = load_lalm(Path(scratch) / "model")
             questions = read_questions(corpus)
             said = answers_beside(unaligned, questions, REPEAT, what="repeating", quiet=False)
-        ids = ("prompt_id", "prompt")
         write_jsonl(
-            path, [{**{i: getattr(q, i) for i in ids}, "text": text} for q, text in zip(questions, said, strict=True)]
+            path,
+            [
+                {"prompt_id": q.prompt_id, "prompt": q.prompt, "text": text}
+                for q, text in zip(questions, said, strict=True)
+            ],
         )
     rows = list(read_jsonl(path))
     counts = [word_errors(row["prompt"], row["text"]) for row in rows]
@@ -77,12 +82,24 @@ def heard(corpus: Corpus, path: Path) -> Heard:
     return Heard(corpus.folder, {row["prompt_id"]: row["text"] for row in rows})
 
 
-def tell_apart(said: Corpus, heard: Corpus) -> None:
-    """Print how well a probe tells harmful questions: after the text as it was said, as it was heard, and the clip."""
-    whole = load_lalm(tiny_folder())
-    of_said, of_heard = (probes(whole, read_questions(corpus), quiet=True) for corpus in (said, heard))
-    for what, aucs in (("as said", of_said["text"]), ("as heard", of_heard["text"]), ("by ear", of_said["speech"])):
-        print(f"probe, {what}: " + ", ".join(f"{name} {auc:.2f}" for name, auc in aucs.items()))
+def tell_apart(said: Corpus, misread: Corpus) -> None:
+    """Print how well a probe tells harmful questions in the states that RRS moves: read, misread, and heard."""
+    reading, hearing = reader(), load_lalm(tiny_folder())
+    for what, lalm, corpus in (("as said", reading, said), ("as heard", reading, misread), ("by ear", hearing, said)):
+        questions = read_questions(corpus)
+        asks = partial(asked, lalm, modality=Modality.AUDIO_TEXT)
+        states = represent(lalm, questions, asks, batch_size=BATCH, what=f"probe, {what}").numpy()
+        told = (f"{name} {auc:.3f}" for name, auc in probe_labels(states, questions).items())
+        print(f"probe, {what}: harmful against {', '.join(told)}")
+
+
+def check_plan(path: Path, corpora: Path, *, as_heard: bool) -> None:
+    """End where a folder was begun with other weights, questions or words: it goes on from files that do not say so."""
+    shas = {name: Corpus(corpora / name).sha256 for name in ("tune", "test")}
+    plan = {"weights": weights_sha256(), "as_heard": as_heard, **shas}
+    if path.is_file() and (other := [name for name, value in read_json(path).items() if plan[name] != value]):
+        raise SystemExit(f"{path.parent}: was begun with another {other[0]}; take another --out")
+    write_json(path, plan)
 
 
 def reader() -> LALM:
@@ -143,6 +160,7 @@ def main(
 ) -> None:
     """Tune by reading, ask the test questions before and after, print the changes."""
     out.mkdir(parents=True, exist_ok=True)
+    check_plan(out / "plan.json", corpora, as_heard=as_heard)
     tune, test = Corpus(corpora / "tune"), Corpus(corpora / "test")
     if as_heard:
         said = test

@@ -123,13 +123,15 @@ def probes(lalm: "LALM", questions: Sequence[Question], *, quiet: bool = True) -
     found: dict[str, dict[str, float]] = {}
     for name, ask in asks.items():
         states = represent(lalm, questions, ask, batch_size=BATCH, what=f"probe, {name}", quiet=quiet).numpy()
-        found[name] = {
-            f"harmful against {other}": probe_auc(
-                *_of(states, questions, (Label.HARMFUL, other)),
-            )
-            for other in (Label.BORDERLINE, Label.BENIGN)
-        }
+        found[name] = {f"harmful against {other}": auc for other, auc in probe_labels(states, questions).items()}
     return found
+
+
+def probe_labels(states: "npt.NDArray[np.float32]", questions: Sequence[Question]) -> dict[Label, float]:
+    """`probe_auc` of harmful questions against their twins and against plain benign ones; a state for each question."""
+    return {
+        other: probe_auc(*_of(states, questions, (Label.HARMFUL, other))) for other in (Label.BORDERLINE, Label.BENIGN)
+    }
 
 
 def probe_auc(states: "npt.NDArray[np.float32]", harmful: Sequence[bool], groups: Sequence[str]) -> float:
