@@ -69,7 +69,14 @@ def work(model: str, corpus: Path | None, scratch: Path) -> Iterator[tuple[Calla
     lalm = load_lalm(model, dtype="float32")
     options = RRSOptions()
     job = Job(
-        lalm, questions(corpus, audio=lalm.family.audio), scratch, lambda _: Outcome.UNCLEAR, options, 0, scratch, True
+        lalm,
+        questions(corpus, audio=lalm.family.audio),
+        scratch,
+        lambda _prompt, _answer: Outcome.UNCLEAR,
+        options,
+        0,
+        scratch,
+        True,
     )
     few = Questions(job.split.train.harmful[:8], job.split.train.twins[:8])
     job = Job(lalm, Split("few", few, few), scratch, job.outcome, options, 0, scratch, True)

@@ -1,6 +1,7 @@
 """A safety prompt: words in the system's place that ask for refusal of harmful requests alone. Nothing is trained.
 
-The simplest defence there is. Several wordings are candidates; the best on the validation questions is kept.
+The simplest defence there is: Xie et al., "Defending ChatGPT against jailbreak attack via self-reminders", Nature
+Machine Intelligence 5, 2023. Several wordings are candidates; the best on the validation questions is kept.
 """
 
 from collections.abc import Iterator

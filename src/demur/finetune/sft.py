@@ -2,8 +2,11 @@
 
     loss = mean over answer tokens of -log p(token | question, instruction, tokens before)
 
-The common baseline. The refusal is one of several wordings, drawn by run and question; the answers to benign questions
-are the base model's greedy ones, cut at `answer_tokens`. An answer that was cut teaches no end of turn.
+with logits [B, T, V] and labels [B, T], in which only the answer counts. The common baseline: Bianchi et al.,
+"Safety-Tuned LLaMAs: Lessons From Improving the Safety of Large Language Models that Follow Instructions", 2024,
+arXiv 2309.07875, where refusals are mixed with ordinary answers as here. The refusal is one of several wordings, drawn
+by run and question; the answers to benign questions are the base model's greedy ones, cut at `answer_tokens`. An
+answer that was cut teaches no end of turn.
 """
 
 from collections.abc import Sequence
