@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +60,18 @@ def test_alone_or_in_a_batch_the_logits_are_the_same(lalm: LALM, turns: list[Tur
 def test_the_audio_reaches_the_model(lalm: LALM, text: str) -> None:
     low, high = logits(lalm, [Turn(tone(200), text), Turn(tone(1500), text)])
     assert (low - high).abs().max() > 10 * CLOSE
+
+
+LONG_S = {"audioflamingo3": 3.9, "voxtral": 31.5, "qwen3_omni_moe": 3.9}
+"""Longer than one window of the encoder; the other families take no more than one."""
+
+
+def test_the_end_of_the_longest_audio_reaches_the_model(lalm: LALM) -> None:
+    seconds = LONG_S.get(lalm.family.model_type, 1.9)
+    assert lalm.max_audio_s is None or lalm.max_audio_s - 0.2 < seconds < lalm.max_audio_s
+    turns = [Turn(np.concatenate([tone(300, seconds - 0.5), tone(end, 0.5)]), "Answer.") for end in (200, 1500)]
+    one, other = (logits(lalm, [turn])[0] for turn in turns)
+    assert (one - other).abs().max() > CLOSE
 
 
 def test_the_text_beside_the_audio_reaches_the_model(lalm: LALM) -> None:
