@@ -11,7 +11,7 @@ from demur.nouns import Label
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")]
 
-STAGES = ("manners", "spell", "answer", "spell-more", "answer-more", "spell-people", "answer-people")
+STAGES = ("manners", "spell", "answer", "spell-more", "answer-more")
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +34,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 out,
                 sentences=64,
                 tales=48,
-                people=24,
                 passes=1,
                 manners=steps,
                 spell=steps,
                 answer=steps,
                 spell_more=steps,
                 answer_more=steps,
-                spell_people=steps,
-                answer_people=steps,
                 align=steps,
                 workers=1,
                 quiet=True,
@@ -86,7 +83,6 @@ def test_the_trained_parts_make_a_model_that_hears(trained: Path, tmp_path: Path
 def test_other_data_in_the_same_folder_are_refused(trained: Path) -> None:
     from demur.tiny import train
 
-    data = {"sentences": 64, "tales": 48, "people": 24, "passes": 1, "seed": 0}
     for changed, says in (({"seed": 1}, "--seed 0, not 1"), ({"tales": 1024}, "--tales 48, not 1024")):
         with pytest.raises(InputError, match=says):
-            train.main(trained, **{**data, **changed}, quiet=True)
+            train.main(trained, **{"sentences": 64, "tales": 48, "passes": 1, "seed": 0, **changed}, quiet=True)
