@@ -93,11 +93,11 @@ def tell_apart(said: Corpus, misread: Corpus) -> None:
         print(f"probe, {what}: harmful against {', '.join(told)}")
 
 
-def check_plan(path: Path, corpora: Path, *, as_heard: bool) -> None:
-    """End where a folder was begun with other weights, questions or words: it goes on from files that do not say so."""
+def check_plan(path: Path, corpora: Path, *, shared: str, as_heard: bool) -> None:
+    """End where a folder was begun with other weights, questions, words or `--set`: its files do not say so."""
     shas = {name: Corpus(corpora / name).sha256 for name in ("tune", "test")}
-    plan = {"weights": weights_sha256(), "as_heard": as_heard, **shas}
-    if path.is_file() and (other := [name for name, value in read_json(path).items() if plan[name] != value]):
+    plan = {"weights": weights_sha256(), "set": shared, "as_heard": as_heard, **shas}
+    if path.is_file() and (other := [name for name, value in read_json(path).items() if plan.get(name) != value]):
         raise SystemExit(f"{path.parent}: was begun with another {other[0]}; take another --out")
     write_json(path, plan)
 
@@ -160,7 +160,7 @@ def main(
 ) -> None:
     """Tune by reading, ask the test questions before and after, print the changes."""
     out.mkdir(parents=True, exist_ok=True)
-    check_plan(out / "plan.json", corpora, as_heard=as_heard)
+    check_plan(out / "plan.json", corpora, shared=shared, as_heard=as_heard)
     tune, test = Corpus(corpora / "tune"), Corpus(corpora / "test")
     if as_heard:
         said = test

@@ -21,7 +21,7 @@ Examples:
 
     demur respond --corpus corpus --model cascade-tiny --out runs/cascade-tiny --controls 20
 
-    demur respond --corpus corpus --model openai:gpt-audio --modalities audio_only,audio_text --max-requests 500 --out runs/gpt-audio
+    demur respond --corpus corpus --model openai:gpt-audio --modalities audio_only,audio_text --out runs/gpt-audio
 
     demur respond --corpus corpus --model openai:my-model --base-url http://localhost:8000/v1 --out runs/mine
 

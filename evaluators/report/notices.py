@@ -14,8 +14,11 @@ from evaluators.runs import Run
 LOW_COVERAGE = 0.95
 FEW_PROMPTS = 50
 """Below so many prompts of a label, a rate's interval may be wider than 25 points."""
-DECODING = ("max_new_tokens", "temperature")
-"""Settings of a model that change its rates: a refusal may come late, and a long answer may be cut before it."""
+DECODING = {
+    "limit of tokens": ("max_new_tokens", "max_tokens", "max_completion_tokens"),
+    "temperature": ("temperature",),
+}
+"""Settings that change a model's rates, as kinds of models call them: an answer may be cut before it refuses."""
 FEW_CLIPS = 10
 """So few may well be answered alike."""
 
@@ -99,16 +102,17 @@ def table_notices(tables: Sequence[Table]) -> Iterator[Notice]:
 
 def decoding_notices(table: Table, runs: Mapping[str, Results]) -> Iterator[Notice]:
     """Where models of one table, by name, were asked with different settings of decoding."""
-    for setting in DECODING:
+    for what, keys in DECODING.items():
         models: dict[str, list[str]] = {}
         for name, results in runs.items():
             model = results.run.get("model")
             settings = model.get("settings") if isinstance(model, dict) else None
-            if isinstance(settings, dict) and setting in settings:
-                models.setdefault(str(settings[setting]), []).append(name)
+            for key in keys:
+                if isinstance(settings, dict) and key in settings:
+                    models.setdefault(str(settings[key]), []).append(name)
         if len(models) > 1:
             told = "; ".join(f"{value}: {', '.join(names)}" for value, names in models.items())
-            yield Notice(text=f"{table.name}: the models were asked with different {setting} ({told}).")
+            yield Notice(text=f"{table.name}: the models were not asked with the same {what} ({told}).")
 
 
 def merged(notices: Iterable[tuple[str | None, Notice]], models: int) -> list[Notice]:

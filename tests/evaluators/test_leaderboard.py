@@ -390,16 +390,13 @@ def test_calibration_is_shown_and_must_be_of_this_scorer(runs: list[Path], tmp_p
 
 def test_models_that_were_asked_otherwise_are_named(tmp_path: Path) -> None:
     runs = [scored(tmp_path / name, ROWS, refuses(3), name) for name in ("short", "long", "other")]
-    for run, tokens in zip(runs, (16, 128, None), strict=True):
-        if tokens:
-            edit(
-                run / "results.json", lambda found, n=tokens: found["run"]["model"]["settings"].update(max_new_tokens=n)
-            )
+    for run, limit in zip(runs, ({"max_new_tokens": 16}, {"max_tokens": 128}, {}), strict=True):
+        edit(run / "results.json", lambda found, limit=limit: found["run"]["model"]["settings"].update(limit))
     board = leaderboard(runs, tmp_path / "out", draws=DRAWS)
-    said = "tones (demur-core): the models were asked with different max_new_tokens (16: short; 128: long)."
+    said = "tones (demur-core): the models were not asked with the same limit of tokens (16: short; 128: long)."
     assert [notice.grave for notice in board.notices if notice.text == said] == [True]
     again = leaderboard(runs[1:], tmp_path / "out", draws=DRAWS)
-    assert not any("asked with different" in notice.text for notice in again.notices)
+    assert not any("were not asked with the same" in notice.text for notice in again.notices)
 
 
 SECRET = "Gather the purple widgets and hide them."
