@@ -323,9 +323,11 @@ def test_a_kill_loses_the_batch_in_hand_at_most(tmp_path: Path) -> None:
         assert len(list(read_jsonl(run / JOURNAL))) == 32, complaint
         assert not (run / "verdicts.jsonl").exists()
         mends.set()
-        before = len(served.bodies)
         score(run, [judge_at(served.url)], draws=Draws(resamples=200), quiet=True)
-        assert len(served.bodies) - before == len(TEXT_ONLY) - 32
+        asked = [json.dumps(body["messages"]) for body in served.bodies]
+    assert len(set(asked[:32])) == 32
+    assert len(set(asked[32:])) == len(TEXT_ONLY) - 32, "of those that were killed some may be heard of twice"
+    assert not set(asked[:32]) & set(asked[32:]), "what is judged is not asked again"
     assert {line.coverage for line in read_results(run).headlines if line.scorer == "openai:m"} == {1.0}
 
 
