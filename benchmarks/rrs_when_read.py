@@ -5,8 +5,8 @@
 `--corpora` holds `tune` and `test`, as `python -m demur.finetune.experiment` speaks them; no clip is played. Each
 question is written below the instruction that stands beside the clip in `audio_text`, which then says "the question
 below" for "the question in the audio": all else is as in the experiment's `audio_text`. With
-`--as-heard` the words are those that the model repeats of the clips before it is aligned, so that nothing is lost but
-what it misheard. Goes on where it stopped.
+`--as-heard` the words are those that the model repeats of the clips before it is aligned: what it misheard, or guessed,
+is then wrong in writing. Goes on where it stopped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -205,7 +205,7 @@ def _check_errors(folder: RunFolder, model: Model) -> None:
     if counts["errors"]:
         again = "run the same command again to ask them again"
         if model.keyed:  # the answers come from a file, and another file is another run
-            again = "add them to the file and import it with --overwrite, or score the others as they are"
+            again = "add them to the file and run this with --overwrite, or score the others as they are"
         raise IncompleteError(
             f"{folder.folder}: {counts['errors']} of {counts['asked']} samples have no answer "
             f"(first: {folder.first_error()}); {again}"

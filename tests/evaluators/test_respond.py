@@ -489,7 +489,7 @@ def test_missing_answers_end_in_one_line_and_exit_code_1(corpus: Corpus, tmp_pat
     failed = command("--corpus", corpus.folder, "--model", f"scripted:{script}", "--out", out, "--quiet", root=root)
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith(f"demur: {out}: 35 of 40 samples have no answer (first: ")
-    assert "add them to the file and import it with --overwrite, or score the others" in failed.stderr
+    assert "add them to the file and run this with --overwrite, or score the others" in failed.stderr
     assert failed.stderr.count("\n") == 1
 
 

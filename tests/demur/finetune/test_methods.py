@@ -111,9 +111,23 @@ def test_other_choices_of_rrs_give_another_shift(load: Callable[[str], LALM], co
     assert shifts["harmful"]["whole_gain"] != shifts["published"]["whole_gain"]
 
 
-@pytest.mark.parametrize("method", ["sft", "circuit-breaker", "steer"])
-def test_other_methods_hear_too(method: str, load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path) -> None:
-    lalm = load("qwen2_audio")
+def test_training_in_bfloat16(tiny_folder: Callable[[str], Path], corpus: Corpus, tmp_path: Path) -> None:
+    lalm, out = load_lalm(tiny_folder("audioflamingo3"), dtype="bfloat16"), tmp_path / "out"
+    finetune("rrs", {**QUICK, "penalty": 0.0}, corpus, lalm, out, judged, captures=tmp_path / "c", quiet=True)
+    losses = [row["mse"] for row in read_jsonl(out / "log.jsonl") if row["kind"] == "step"]
+    assert np.isfinite(losses).all()
+    from safetensors.torch import load_file
+
+    learnt = load_file(out / "adapter_model.safetensors")
+    assert any(value.abs().max() > 0 for name, value in learnt.items() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("model_type", MODELS[1:])
+@pytest.mark.parametrize("method", ["sft", "circuit-breaker", "steer", "safety-prompt"])
+def test_other_methods_hear_too(
+    method: str, model_type: str, load: Callable[[str], LALM], corpus: Corpus, tmp_path: Path
+) -> None:
+    lalm = load(model_type)
     record = finetune(
         method, options(method), corpus, lalm, tmp_path / "o", judged, captures=tmp_path / "c", quiet=True
     )

@@ -45,7 +45,6 @@ def test_rrs_moves_demur_tiny_towards_its_targets(tmp_path: Path) -> None:
     assert last < 0.95 * first
     tuned: Any = make_model("demur-tiny", {"adapter": out})
     row = next(corpus.rows(Modality.AUDIO_ONLY, ("audio",)))
-
     clip = resample(*decode(row["audio"]["bytes"]), model.lalm.sample_rate)
     logits = [
         each.lalm.model(**each.lalm.encode([Turn(audio=clip)])).logits[0, -1].detach().float()
