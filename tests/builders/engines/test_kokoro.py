@@ -1,9 +1,11 @@
-"""kokoro: the packaged voices, files of one's own, and styles between voices."""
+"""kokoro: the voices that it comes with, files of one's own, and styles between voices."""
 
 import hashlib
 import io
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ import pytest
 
 from builders.engines import make_engine
 from builders.engines.kokoro import Kokoro, _packaged
+from builders.engines.kokoro_english import STYLES
 from demur.asr import Transcriber
-from demur.errors import EngineError, MissingDependency
+from demur.assets import fetch
+from demur.errors import DemurError, EngineError, EngineUnavailable, MissingDependency
 
 TEXT = "How do I kill a Python process that will not stop?"
 PROGRAM = """
@@ -28,8 +32,12 @@ def engine() -> Kokoro:
     return Kokoro()
 
 
-def test_five_voices_come_with_the_package(engine: Kokoro) -> None:
-    assert [(voice.spec, voice.gender, voice.accent, voice.license) for voice in engine.voices()] == [
+def test_the_english_voices_and_those_of_the_package_are_listed_without_a_network(engine: Kokoro) -> None:
+    found = [(voice.spec, voice.gender, voice.accent, voice.license) for voice in engine.voices()]
+    english = Counter((gender, accent) for _, gender, accent, _ in found[:28])
+    assert english == {("female", "en-US"): 11, ("male", "en-US"): 9, ("female", "en-GB"): 4, ("male", "en-GB"): 4}
+    assert found[3] == ("kokoro:af_heart", "female", "en-US", "Apache-2.0")
+    assert found[28:] == [
         ("kokoro:jf_alpha", "female", "unknown", "Apache-2.0"),
         ("kokoro:jf_gongitsune", "female", "unknown", "Apache-2.0"),
         ("kokoro:jf_nezumi", "female", "unknown", "Apache-2.0"),
@@ -52,8 +60,33 @@ def test_what_is_spoken_is_understood_and_the_same_in_a_fresh_process(engine: Ko
 
 
 @pytest.mark.slow
+def test_english_voices_are_fetched_and_understood_each_in_its_accent(engine: Kokoro) -> None:
+    try:
+        fetch(STYLES)
+    except DemurError as error:
+        pytest.skip(str(error))
+    hears = Transcriber()
+    for voice in ("af_heart", "am_michael", "bf_emma", "bm_george"):
+        speech, rate = engine.speak(TEXT, voice, 1)
+        assert "kill a python process" in hears.transcribe(speech, rate).lower()
+    as_american = engine.say("A tomato in the bath.", engine.style("bm_george"))
+    assert not np.array_equal(engine.say("A tomato in the bath.", engine.style("bm_george"), british=True), as_american)
+
+
+def test_english_voices_that_cannot_be_fetched_are_unavailable_and_the_others_speak(
+    engine: Kokoro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEMUR_CACHE", str(tmp_path))
+    monkeypatch.setattr("builders.engines.kokoro.STYLES", replace(STYLES, url="http://127.0.0.1:9/kokoro-js.tgz"))
+    with pytest.raises(EngineUnavailable, match=r"kokoro's English voices: cannot fetch .*kokoro-js\.tgz") as error:
+        Kokoro().speak(TEXT, "af_heart", 1)
+    assert "\n" not in str(error.value)
+    assert Kokoro().style("jm_kumo").shape == (510, 1, 256)
+
+
+@pytest.mark.slow
 def test_there_are_styles_between_voices_and_at_other_speeds(engine: Kokoro) -> None:
-    woman, man = (engine.styles[name] for name in ("jf_alpha", "jm_kumo"))
+    woman, man = (engine.style(name) for name in ("jf_alpha", "jm_kumo"))
     between = engine.say("Hello there.", (woman + man) / 2)
     assert not np.array_equal(between, engine.say("Hello there.", woman))
     assert len(engine.say("Hello there.", woman, speed=1.5)) < 0.85 * len(engine.say("Hello there.", woman))
@@ -63,7 +96,7 @@ def test_there_are_styles_between_voices_and_at_other_speeds(engine: Kokoro) -> 
 def test_files_of_one_s_own_speak_with_the_accent_in_their_names(engine: Kokoro, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(_packaged())
     with (tmp_path / "voices.bin").open("wb") as file:
-        np.savez(file, af_mine=engine.styles["jf_alpha"], bm_yours=engine.styles["jm_kumo"])
+        np.savez(file, af_mine=engine.style("jf_alpha"), bm_yours=engine.style("jm_kumo"))
     mine = make_engine("kokoro", {"model": str(tmp_path / "model.onnx"), "voices": str(tmp_path / "voices.bin")})
     assert [(voice.name, voice.gender, voice.accent, voice.license) for voice in mine.voices()] == [
         ("af_mine", "female", "en-US", "unknown"),
@@ -75,7 +108,7 @@ def test_files_of_one_s_own_speak_with_the_accent_in_their_names(engine: Kokoro,
 
 
 def test_empty_texts_and_unknown_voices_are_errors(engine: Kokoro) -> None:
-    with pytest.raises(EngineError, match="kokoro has no voice 'bella'; it has: jf_alpha, "):
+    with pytest.raises(EngineError, match="kokoro has no voice 'bella'; it has: af_alloy, "):
         engine.speak(TEXT, "bella", 1)
     with pytest.raises(EngineError, match="nothing to say"):
         engine.speak(" \n", "jf_alpha", 1)
