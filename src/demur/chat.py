@@ -80,6 +80,7 @@ class ChatClient:
         """The fields that the server has refused; requests go without them from then on."""
         self.renamed: dict[str, str] = {}
         """The fields for which the server has asked for another name."""
+        self._paused_until = 0.0
 
     @property
     def length_field(self) -> str:
@@ -163,12 +164,22 @@ class ChatClient:
             return Answer(None, error=f"no answer within {self._timeout_s:g} s")
 
     async def _send(self, client: "openai.AsyncOpenAI", request: Mapping[str, Any]) -> bytes:
+        """The body of the answer; no request goes out while the server has asked for a pause."""
+        import openai
+
+        while (left := self._paused_until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
         if self._requests_left is not None:
             if self._requests_left == 0:
                 raise BudgetSpent
             self._requests_left -= 1
-        async with asyncio.timeout(self._timeout_s):  # the client's own timeout starts anew with every byte
-            raw = await client.chat.completions.with_raw_response.create(model=self.model, **request)
+        try:
+            async with asyncio.timeout(self._timeout_s):  # the client's own timeout starts anew with every byte
+                raw = await client.chat.completions.with_raw_response.create(model=self.model, **request)
+        except openai.RateLimitError as error:
+            if (asked := _retry_after_s(error) or 0) <= LONGEST_WAIT_S:
+                self._paused_until = max(self._paused_until, time.monotonic() + asked)
+            raise
         return bytes(raw.content)
 
     def _told(self, error: Exception) -> str:
