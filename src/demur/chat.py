@@ -149,6 +149,7 @@ class ChatClient:
         try:
             async for attempt in _retrying(self._first_wait_s):
                 with attempt:
+                    await self._pause()
                     start = time.monotonic()
                     body = await self._send(client, request)
             return _read_completion(body, time.monotonic() - start)
@@ -163,12 +164,14 @@ class ChatClient:
         except TimeoutError:
             return Answer(None, error=f"no answer within {self._timeout_s:g} s")
 
+    async def _pause(self) -> None:
+        """Until the server wants to be asked again (`Retry-After` to any request), while there is a request left."""
+        while self._requests_left != 0 and (left := self._paused_until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+
     async def _send(self, client: "openai.AsyncOpenAI", request: Mapping[str, Any]) -> bytes:
-        """The body of the answer; no request goes out while the server has asked for a pause."""
         import openai
 
-        while (left := self._paused_until - time.monotonic()) > 0:
-            await asyncio.sleep(left)
         if self._requests_left is not None:
             if self._requests_left == 0:
                 raise BudgetSpent
@@ -176,9 +179,9 @@ class ChatClient:
         try:
             async with asyncio.timeout(self._timeout_s):  # the client's own timeout starts anew with every byte
                 raw = await client.chat.completions.with_raw_response.create(model=self.model, **request)
-        except openai.RateLimitError as error:
-            if (asked := _retry_after_s(error) or 0) <= LONGEST_WAIT_S:
-                self._paused_until = max(self._paused_until, time.monotonic() + asked)
+        except openai.APIStatusError as error:
+            if _is_transient(error):
+                self._paused_until = max(self._paused_until, time.monotonic() + (_retry_after_s(error) or 0))
             raise
         return bytes(raw.content)
 

@@ -25,6 +25,13 @@ class Moody:
     def voices(self):
         return [Voice("moody", name, "unknown", "en-US", "en", "CC0") for name in ("bass", "broken", "tenor")]
 
+    def prepare(self, voices):
+        if os.environ.get("MOODY_LOG"):
+            with open(os.environ["MOODY_LOG"], "a") as file:
+                file.write(f"prepare\\t{sorted(voices)}\\n")
+        if "broken" in voices and os.environ.get("MOODY_OFFLINE"):
+            raise EngineUnavailable("the voice cannot be fetched")
+
     def speak(self, text, voice, seed):
         mood = open(os.environ["MOOD"]).read() if os.environ.get("MOOD") else ""
         if os.environ.get("MOODY_LOG"):

@@ -268,3 +268,18 @@ def test_wrong_usage_is_exit_code_two_and_one_line(command: Run, arguments: list
     assert done.returncode == 2
     assert message in one_line(done.stderr)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_what_voices_need_is_fetched_once_before_the_workers_start(command: Run, tmp_path: Path) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    path = prompts_of(tmp_path, "first sentence", "second sentence")
+    arguments = ["--prompts", path, "--label", "benign", "--no-asr", "--workers", 2, "--out", out]
+    offline = command(*arguments, "--voices", "moody:broken", MOODY_OFFLINE="1")
+    assert offline.returncode == 1
+    assert one_line(offline.stderr) == "demur: the voice cannot be fetched"
+    assert command(*arguments, "--voices", "moody:tenor", "--overwrite", MOODY_LOG=str(log)).returncode == 0
+    lines = log.read_text().splitlines()
+    assert lines[0] == "prepare\t['tenor']"
+    assert sum(line.startswith("prepare") for line in lines) == 1
+    assert len(lines) == 3

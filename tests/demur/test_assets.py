@@ -216,6 +216,14 @@ def test_an_archive_that_is_not_there_or_not_the_pinned_one_ends_in_one_line(ser
     assert files(assets.cache_dir() / "weights-1.0") == {}
 
 
+def test_an_archive_that_comes_in_part_is_fetched_again_later_and_the_old_files_stay(served: Package) -> None:
+    folder = fetch(replace(served, members=dict(list(served.members.items())[:1])))
+    with pytest.raises(DemurError, match=rf"it ended after {served.size} of {served.size + 9} bytes; run this again"):
+        fetch(replace(served, size=served.size + 9))
+    assert (folder / "complete.json").is_file()
+    assert files(fetch(served)) == WANTED
+
+
 @pytest.mark.parametrize("name", ["../model.bin", "/tmp/model.bin", "..", ".lock", "complete.json", "a/b"])
 def test_a_member_cannot_be_named_out_of_its_folder(name: str) -> None:
     with pytest.raises(InputError, match="plain"):
