@@ -26,8 +26,8 @@ class Moody:
         return [Voice("moody", name, "unknown", "en-US", "en", "CC0") for name in ("bass", "broken", "tenor")]
 
     def prepare(self, voices):
-        if os.environ.get("MOODY_LOG"):
-            with open(os.environ["MOODY_LOG"], "a") as file:
+        if os.environ.get("MOODY_PREPARED"):
+            with open(os.environ["MOODY_PREPARED"], "a") as file:
                 file.write(f"prepare\\t{sorted(voices)}\\n")
         if "broken" in voices and os.environ.get("MOODY_OFFLINE"):
             raise EngineUnavailable("the voice cannot be fetched")
