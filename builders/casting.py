@@ -17,6 +17,8 @@ from demur.seeds import shuffled
 
 UNDERSTUDIES = 2
 """Voices that stand by for each clip; a clip is rejected before a third would be called."""
+MOST_NAMED = 20
+"""Voices in a message."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ def choose_voices(
         offered = engines[name].voices()
         matching = [voice for voice in offered if fnmatchcase(voice.spec, pattern)]
         if not matching:
-            some = ", ".join(voice.spec for voice in offered[:20])
-            raise UsageError(f"--voices {pattern!r} matches no voice of {name}, which has {len(offered)}: {some}")
+            some = ", ".join(voice.spec for voice in offered[:MOST_NAMED])
+            more = "" if len(offered) <= MOST_NAMED else ", …; --list-voices shows them all"
+            raise UsageError(f"--voices {pattern!r} matches no voice of {name}, which has {len(offered)}: {some}{more}")
         chosen.update((voice.spec, voice) for voice in matching)
     return [chosen[spec] for spec in sorted(chosen)], engines
 

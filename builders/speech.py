@@ -66,8 +66,8 @@ def _prepare_voices(specs: Iterable[str], settings: BuildSettings) -> None:
         name, _, voice = spec.partition(":")
         voices.setdefault(name, set()).add(voice)
     for name, names in voices.items():
-        if prepare_engine := getattr(engines[name], "prepare", None):
-            prepare_engine(names)
+        if fetch := getattr(engines[name], "prepare", None):
+            fetch(names)
 
 
 def _start_worker(settings: BuildSettings, clips: Path) -> Callable[[ClipPlan], ClipHeader]:

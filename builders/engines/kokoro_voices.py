@@ -62,7 +62,7 @@ FETCHED = tuple(_SHA256)
 """Their names: those whose mother tongue is English first."""
 
 STYLES = Package(
-    package="kokoro-js",
+    name="kokoro-js",
     version="1.2.1",
     size=26_887_218,
     sha256="1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",

