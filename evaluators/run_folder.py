@@ -8,6 +8,7 @@
     versions    of what answered
     responses   asked, answered, errors: counts, written at the end
     left_out    which of the model's settings its server refused, so that it was asked without
+    fits_memory how many samples were answered together at the end, where memory did not hold a whole batch; or null
     controls    how many prompts were asked with other audio, or null
     finished    true once every sample is answered; written last
 

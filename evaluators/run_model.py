@@ -176,7 +176,8 @@ def _answer_all(
     errors = sum(not ok for ok in folder.answered().values())
     counts = {"asked": asked, "answered": asked - errors, "errors": errors}
     left_out = sorted({*model.left_out, *folder.info.get("left_out", ())})
-    folder.update(responses=counts, left_out=left_out, finished=errors == 0)
+    fits_memory = model.fits_memory or folder.info.get("fits_memory")
+    folder.update(responses=counts, left_out=left_out, fits_memory=fits_memory, finished=errors == 0)
 
 
 def _batches_to_ask(

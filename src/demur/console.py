@@ -49,10 +49,34 @@ def say(message: str, *, quiet: bool = False) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
+LINE_EVERY_S = 60.0
+"""Seconds between the lines that stand in a log for a bar."""
+
+
+class _Lines:
+    """Stderr as a log, in which each state of a bar is a line of its own."""
+
+    def write(self, text: str) -> None:
+        if state := text.strip("\r\n "):
+            print(state, file=sys.stderr)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def progress(
     items: Iterable[Any] | None = None, *, total: int | None = None, what: str, unit: str, quiet: bool = False
 ) -> "tqdm[Any]":
-    """A progress bar on stderr with rate and time left; silent with `quiet` or where stderr is a file."""
+    """A progress bar on stderr with rate and time left; silent with `quiet`.
+
+    Where stderr is a file, as on a cluster, it is a line a minute, and none where less than a minute is needed.
+    """
     from tqdm import tqdm
 
-    return tqdm(items, total=total, desc=what, unit=unit, disable=True if quiet else None, dynamic_ncols=True)
+    how: dict[str, Any] = {"total": total, "desc": what, "unit": unit, "disable": quiet}
+    if sys.stderr.isatty():
+        how["dynamic_ncols"] = True
+    else:
+        every = LINE_EVERY_S
+        how |= {"file": _Lines(), "ncols": 0, "delay": every, "mininterval": every, "maxinterval": every}
+    return tqdm(items, **how)

@@ -90,7 +90,9 @@ class HFModel(Model):
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """All answers as one batch, or as several where memory runs out."""
         turns = [self._to_turn(query) for query in queries]
-        return self.lalm.generate(turns, max_new_tokens=self.max_new_tokens, temperature=self._options.temperature)
+        answers = self.lalm.generate(turns, max_new_tokens=self.max_new_tokens, temperature=self._options.temperature)
+        self.fits_memory = self.lalm.fits_memory
+        return answers
 
     def _to_turn(self, query: Query) -> Turn:
         turn = Turn(text=query.input_text)

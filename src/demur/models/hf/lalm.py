@@ -30,7 +30,8 @@ class LALM:
         self.tokenizer: Any = processor.tokenizer if family.audio else processor
         self.system: str | None = None
         """A system prompt for every turn that brings none of its own; None: what the chat template has."""
-        self._most: int | None = None
+        self.fits_memory: int | None = None
+        """How many turns are answered together since memory ran out; None where it never did."""
         self._stops = self._find_stops(model.generation_config.eos_token_id)
         model.generation_config = self._decoding()
 
@@ -99,7 +100,7 @@ class LALM:
         answers: dict[int, Answer] = {}
         waiting = list(places)
         while waiting:
-            now = waiting[: self._most]
+            now = waiting[: self.fits_memory]
             try:
                 found = self._complete([turns[place] for place in now], max_new_tokens, temperature)
             except (RuntimeError, MemoryError) as error:
@@ -114,7 +115,7 @@ class LALM:
             except (ValueError, TypeError, LookupError) as error:
                 found = self._one_by_one(now, turns, max_new_tokens, temperature, error)
             if found is None and len(now) > 1:  # outside the handler, whose traceback holds on to the memory
-                self._most = len(now) // 2
+                self.fits_memory = len(now) // 2
                 continue
             answers |= zip(now, found or [Answer(None, error="out of memory on this turn alone")], strict=True)
             waiting = waiting[len(now) :]

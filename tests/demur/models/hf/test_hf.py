@@ -132,6 +132,23 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tiny_folder: Folder, monkeyp
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     assert lalm.generate(turns[:3], max_new_tokens=4) == whole[:3]
     assert sizes[9:] == [1, 1, 1]
+    assert lalm.fits_memory == 1
+
+
+def test_a_run_says_how_many_fit_memory(tiny_folder: Folder, corpus: Path, tmp_path: Path) -> None:
+    model, settings = make(tiny_folder("qwen2_audio")), RespondSettings()
+    run_model(Corpus(corpus), model, tmp_path / "whole", settings, quiet=True)
+    assert read_json(tmp_path / "whole" / "run.json")["fits_memory"] is None
+    generate = model.lalm.model.generate
+
+    def small(**batch: Any) -> Any:
+        if len(batch["input_ids"]) > 1:
+            raise MemoryError
+        return generate(**batch)
+
+    model.lalm.model.generate = small
+    run_model(Corpus(corpus), model, tmp_path / "halved", settings, quiet=True)
+    assert read_json(tmp_path / "halved" / "run.json")["fits_memory"] == 1
 
 
 @pytest.mark.parametrize(
