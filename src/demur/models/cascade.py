@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from demur.asr import PACKAGED, Transcriber
+from demur.asr import PACKAGED, Transcriber, model_folder
 from demur.assets import SMOLLM2_135M, WHISPER_TINY_EN
 from demur.errors import UsageError
 from demur.models import Answer, Model, ModelOptions, Query
@@ -45,9 +45,8 @@ class Cascade(Model):
         if not (asr and plus and llm):
             raise UsageError(f"cascade:{name}: write it as cascade:ASR+LLM, for example cascade:{PACKAGED}+path/to/llm")
         folder = find_folder(llm, download=options.download)
-        is_folder = Path(asr).is_dir()
         parts = {
-            "asr": {"name": Path(asr).name, "fingerprint": fingerprint(Path(asr))} if is_folder else {"name": asr},
+            "asr": _asr_part(asr, options),
             "llm": {"name": Path(llm).name, "fingerprint": fingerprint(folder)},
         }
         title = f"cascade:{parts['asr']['name']}+{parts['llm']['name']}"
@@ -111,6 +110,16 @@ class CascadeTiny(Cascade):
             "llm": {"name": "SmolLM2-135M-Instruct", "wheel_sha256": SMOLLM2_135M.sha256},
         }
         self._set_up("cascade-tiny", PACKAGED, smollm2_folder, parts, options)
+
+
+def _asr_part(asr: str, options: CascadeOptions) -> dict[str, str]:
+    """What tells one recogniser from another; the packaged one comes with demur."""
+    if asr == PACKAGED:
+        return {"name": asr}
+    folder = model_folder(asr, download=options.download)
+    if Path(asr).is_dir():
+        return {"name": folder.name, "fingerprint": fingerprint(folder)}
+    return {"name": asr, "commit": folder.name}
 
 
 def _clip_key(query: Query) -> bytes:

@@ -78,6 +78,19 @@ def test_name_and_settings_tell_the_models_and_not_where_they_are(cascade: Any, 
     assert (cascade.settings["max_new_tokens"], cascade.settings["temperature"]) == (6, 0)
 
 
+def test_a_recogniser_of_the_hub_is_told_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository, llm = tmp_path / "models--nobody--ears", make_tiny_lm(tmp_path / "my-lm")
+    for commit in ("a" * 40, "b" * 40):
+        (repository / "snapshots" / commit).mkdir(parents=True)
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / "main").write_text(commit)
+        model = make_model(f"cascade:nobody/ears+{llm}")
+        assert model.settings["asr"] == {"name": "nobody/ears", "commit": commit}
+    with pytest.raises(ModelError, match="nothing is downloaded unasked"):
+        make_model(f"cascade:nobody/others+{llm}")
+
+
 @pytest.mark.parametrize("spec", ["cascade", "cascade:tiny.en", "cascade:+x", "cascade:tiny.en+", "cascade-tiny:x"])
 def test_specs_that_name_too_little_or_too_much(spec: str) -> None:
     with pytest.raises(UsageError, match="cascade:ASR"):
