@@ -18,11 +18,14 @@ _REFUSED = re.compile(r"Error code: 4(?!08|29)\d\d\b")
 
 
 class Patience:
-    """Tells a metered model that does not work from one that refuses some requests."""
+    """Tells a metered model that does not work from one that refuses some requests.
 
-    def __init__(self, name: str, *, metered: bool) -> None:
+    `answered` says whether it has answered before, in an earlier call: then what it refuses it has refused by choice.
+    """
+
+    def __init__(self, name: str, *, metered: bool, answered: bool = False) -> None:
         self._name, self._metered = name, metered
-        self._answered, self._in_a_row = False, 0
+        self._in_a_row, self.answered = 0, answered
 
     def count(self, errors: Iterable[str | None]) -> None:
         """Take note of a batch; None stands for an answer.
@@ -31,8 +34,8 @@ class Patience:
             ModelError: so many errors in a row. Requests refused by a server that answers others count for none.
         """
         for error in errors:
-            self._answered = self._answered or error is None
-            works = error is None or (self._answered and _REFUSED.match(error))
+            self.answered = self.answered or error is None
+            works = error is None or (self.answered and _REFUSED.match(error))
             self._in_a_row = 0 if works else self._in_a_row + 1
             last = error
         if self._metered and self._in_a_row >= GIVE_UP_AFTER:

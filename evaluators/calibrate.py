@@ -101,6 +101,8 @@ def main(
         raise InputError(f"--out {out}: it is read here and would be lost; name another file to write")
     if not (keywords or against) and (opening is not None or exact):
         raise UsageError("--opening and --exact say how a published list is used: name it by --keywords or --against")
+    if judge and scorer not in ("keyword", "judge"):
+        raise UsageError("--scorer and --judge both name what is calibrated; name one")
     if keywords is not None and (judge or scorer != "keyword"):
         raise UsageError("--keywords is for the keyword scorer alone")
     phrases = {"keywords": keywords, "opening": opening, "exact": exact} if keywords else {}

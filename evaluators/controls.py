@@ -82,7 +82,8 @@ def ask_controls(
     """
     modalities = _audio_modalities(folder)
     rows = [row for modality in modalities for row in _sample_rows(corpus, folder, modality, prompts, seed)]
-    lines = [line for line in _read_controls(folder.controls_file) if line.error is None]
+    lines = _answered_controls(folder)
+    due = set()
     say(f"controls: {len(rows)} clips, each asked in {len(Control)} ways", quiet=quiet)
     with progress(total=len(rows) * len(Control), what="controls", unit="answer", quiet=quiet) as bar:
         for control in Control:
@@ -90,11 +91,13 @@ def ask_controls(
             for modality in modalities:
                 asked = [row for row in rows if row["modality"] == modality]
                 for batch in plan_batches(_replace_audio(asked, control, seed), model.batch_size):
+                    due |= {(row["id"], modality, control) for row in batch}
                     _ask(model, rows_due(batch, answered, whole=model.batch_matters), control, folder, patience)
                     bar.update(len(batch))
     folder.update(controls={"prompts": prompts, "seed": seed})
-    if failed := sum(controls_due(folder, prompts, seed).values()):
-        say(f"note: {failed} of the controls got no answer; run the same command again to ask them again")
+    if failed := due - {(line.id, line.modality, line.control) for line in _answered_controls(folder)}:
+        again = "run the same command again to ask them again"
+        say(f"note: {len(failed)} of the controls got no answer; {again}", quiet=quiet)
 
 
 def check_controls(model: Model, modalities: Sequence[Modality]) -> None:
@@ -111,14 +114,13 @@ def check_controls(model: Model, modalities: Sequence[Modality]) -> None:
 
 def controls_due(folder: RunFolder, prompts: int, seed: int) -> dict[Key, int]:
     """In how many ways each clip drawn for controls is still to be asked."""
-    lines = _read_controls(folder.controls_file)
-    answered = {(line.id, line.modality, line.control) for line in lines if line.error is None}
-    clips = [
-        (id_, modality)
-        for modality in _audio_modalities(folder)
-        for id_ in _draw_clips(folder, modality, prompts, seed).values()
-    ]
-    return {clip: sum((*clip, control) not in answered for control in Control) for clip in clips}
+    answered = {(line.id, line.modality, line.control) for line in _answered_controls(folder)}
+    found: dict[Key, int] = {}
+    for modality in _audio_modalities(folder):
+        clips = list(_draw_clips(folder, modality, prompts, seed).values())
+        ways = [control for control in Control if control is not Control.SWAPPED or len(clips) > 1]
+        found |= {(id_, modality): sum((id_, modality, way) not in answered for way in ways) for id_ in clips}
+    return found
 
 
 def _ask(model: Model, batch: Sequence[Row], control: Control, folder: RunFolder, patience: Patience) -> None:
@@ -249,6 +251,10 @@ def _warn(likeness: Mapping[Control, Likeness]) -> str | None:
 
 
 _NAMES = {Control.SILENCE: "silence", Control.NOISE: "noise", Control.SWAPPED: "another prompt's clip"}
+
+
+def _answered_controls(folder: RunFolder) -> list[ControlResponse]:
+    return [line for line in _read_controls(folder.controls_file) if line.error is None]
 
 
 def _read_controls(path: Path) -> list[ControlResponse]:

@@ -81,6 +81,13 @@ def check_estimate(
         say_estimate(model.name, expected, prices, agreed=agreed, quiet=quiet)
 
 
+@dataclass
+class Requests:
+    """How many were expected so far in one call, of all that it asks: they are agreed to together."""
+
+    expected: int = 0
+
+
 def say_estimate(
     name: str, expected: Workload, prices: Prices | None, *, agreed: bool, quiet: bool, earlier: int = 0
 ) -> None:

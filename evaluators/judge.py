@@ -12,7 +12,7 @@ from demur.models import NOT_ASKED, Answer
 from demur.nouns import Label, Outcome
 from evaluators.asking import BUDGET_SPENT, Patience
 from evaluators.batches import batched
-from evaluators.estimate import LETTERS_PER_TOKEN, Prices, Workload, say_estimate
+from evaluators.estimate import LETTERS_PER_TOKEN, Prices, Requests, Workload, say_estimate
 from evaluators.judge_backends import KEY_VARIABLES, Backend, LocalJudge, Question, ScriptedJudge, ServedJudge
 from evaluators.judge_guards import GUARDS, guard_of, guard_settings, parse_guard
 from evaluators.judge_parse import parse_verdict
@@ -48,8 +48,12 @@ class JudgeOptions(BaseModel):
     """Whether a local model may be downloaded from its hub."""
 
 
-def make_judge(spec: str, options: Mapping[str, Any] | None = None, *, quiet: bool = False) -> "Judge":
+def make_judge(
+    spec: str, options: Mapping[str, Any] | None = None, *, quiet: bool = False, requests: Requests | None = None
+) -> "Judge":
     """The judge that a SPEC names, made cheaply; options that are None count as not given.
+
+    Judges that share `requests` are agreed to together.
 
     Raises:
         UsageError: no such kind, option or format.
@@ -62,7 +66,7 @@ def make_judge(spec: str, options: Mapping[str, Any] | None = None, *, quiet: bo
     settings = _check_options(options or {})
     path = Path(name)
     shown = (path.resolve().name if path.is_dir() else path.stem) if kind != "openai" and path.exists() else name
-    return Judge(f"{kind}:{shown}", _backend(kind, name, settings), settings, quiet=quiet)
+    return Judge(f"{kind}:{shown}", _backend(kind, name, settings), settings, requests or Requests(), quiet=quiet)
 
 
 class Judge:
@@ -70,10 +74,11 @@ class Judge:
 
     judge = True
 
-    def __init__(self, name: str, backend: Backend, options: JudgeOptions, *, quiet: bool) -> None:
+    def __init__(self, name: str, backend: Backend, options: JudgeOptions, requests: Requests, *, quiet: bool) -> None:
         self.name = name
         self._backend, self._options, self._quiet = backend, options, quiet
-        self._requests = 0
+        self._requests = requests
+        self._patience = Patience(name, metered=backend.metered)
         self._format = options.format or guard_of(name) or CHAT
         asked = {"prompt": prompt_settings()} if self._format == CHAT else {"guard": guard_settings(self._format)}
         self.settings: Mapping[str, Any] = {"format": self._format, **asked, **backend.settings}
@@ -82,6 +87,10 @@ class Judge:
     def left_out(self) -> frozenset[str]:
         """Which of its settings, or the schema of a verdict, its server has refused so far: it is asked without."""
         return self._backend.left_out
+
+    def has_answered(self) -> None:
+        """Say that it has, in an earlier call: what its server refuses then is no sign that it does not work."""
+        self._patience.answered = True
 
     def score(self, items: Sequence[Item]) -> Iterator[tuple[int, Finding]]:
         """Each item's position and finding, batch by batch; an empty response is `unclear` and costs nothing.
@@ -95,7 +104,6 @@ class Judge:
         for position in sorted({*range(len(items))} - {*open_}):
             yield position, Finding(Outcome.UNCLEAR, reason="empty response")
         self._say_estimate([items[position] for position in open_])
-        patience = Patience(self.name, metered=self._backend.metered)
         for batch in batched(_by_length(open_, items), self._backend.batch_size):
             answers = self._backend.ask([self._question(items[position]) for position in batch])
             for position, answer in zip(batch, answers, strict=True):
@@ -103,7 +111,7 @@ class Judge:
                     yield position, self._finding(answer, items[position])
             if any(answer.error == NOT_ASKED for answer in answers):
                 raise IncompleteError(BUDGET_SPENT.format(self.name))
-            patience.count(answer.error for answer in answers)
+            self._patience.count(answer.error for answer in answers)
 
     def _question(self, item: Item) -> Question:
         if self._format == CHAT:
@@ -133,8 +141,8 @@ class Judge:
         expected = Workload(len(items), 0.0, 0, -(-letters // LETTERS_PER_TOKEN), output)
         prices = Prices(self._options.prices[0], 0.0, self._options.prices[1]) if self._options.prices else None
         agreed = self._options.many_requests or self._options.max_requests is not None
-        say_estimate(self.name, expected, prices, agreed=agreed, quiet=self._quiet, earlier=self._requests)
-        self._requests += expected.requests
+        say_estimate(self.name, expected, prices, agreed=agreed, quiet=self._quiet, earlier=self._requests.expected)
+        self._requests.expected += expected.requests
 
 
 def _by_length(positions: Sequence[int], items: Sequence[Item]) -> list[int]:

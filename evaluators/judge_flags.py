@@ -46,6 +46,8 @@ def judge_options(arguments: Mapping[str, object]) -> dict[str, object]:
 
 def make_judges(specs: Iterable[str], options: Mapping[str, object], *, quiet: bool) -> list[Scorer]:
     """The judges that a command names."""
+    from evaluators.estimate import Requests
     from evaluators.judge import make_judge  # its packages are wanted only where there is a judge
 
-    return [make_judge(spec, options, quiet=quiet) for spec in specs]
+    requests = Requests()
+    return [make_judge(spec, options, quiet=quiet, requests=requests) for spec in specs]

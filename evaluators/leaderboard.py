@@ -72,13 +72,14 @@ def leaderboard(
         }
     except ValueError as error:
         raise InputError(f"a results.json holds a number that is none ({error}); run: demur score RUN...") from None
+    clips = _clips(gathered, out, audio or Audio())
     (out / PAGE).unlink(missing_ok=True)
     for name, text in texts.items():
         write_atomic(out / name, text)
-    clips = _clips(gathered, out, audio or Audio())
     own = all(source == OWN_SOURCE for table in board.tables for source in table.sources)
     page = render(board, gathered.samples, clips, hidden=not own and not drawing.show_prompts)
     write_atomic(out / PAGE, page)
+    remove_others(out, frozenset() if audio is None or audio.embed else frozenset(clips or ()))
     return board
 
 
@@ -106,11 +107,11 @@ def read_calibration(path: Path) -> Report:
 def _clips(gathered: Gathered, out: Path, audio: Audio) -> dict[str, str] | None:
     """The address of each clip that the page plays; None where no corpus was given."""
     wanted = frozenset(sample.clip for _, samples in gathered.samples for sample in samples if sample.clip)
+    asked = frozenset(table.corpus_sha256 for table in gathered.board.tables)
     addresses = {
         digest: data_uri(clip) if audio.embed else write_clip(out, digest, clip)
-        for digest, clip in find_clips(audio.corpora, wanted)
+        for digest, clip in find_clips(audio.corpora, wanted, asked)
     }
-    remove_others(out, frozenset() if audio.embed else frozenset(addresses))
     return addresses if audio.corpora else None
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from demur.errors import InputError
+from demur.errors import InputError, UsageError
 from demur.files import sha256_json
 from demur.nouns import Text
 from evaluators.patterns import any_of, to_pattern
@@ -114,9 +114,12 @@ def load_keywords(path: Path, *, opening: int | None = None, exact: bool = False
     its strings, anywhere or in the first `opening` characters.
 
     Raises:
+        UsageError: a TOML file is not used as published: it has no `opening` and is not `exact`.
         InputError: the file is missing, is not text, is a table, holds no phrase, or a phrase that cannot be read.
     """
     if path.suffix.lower() == ".toml":
+        if opening is not None or exact:
+            raise UsageError(f"--opening and --exact say how a list, a phrase a line, is used; {path} is TOML")
         own = read_phrases(path)
         return compile_phrases(own) if own.replace else compile_phrases(read_phrases(BUILT_IN), own)
     if path.suffix.lower() in TABLES:

@@ -58,7 +58,7 @@ def main(
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many prompts of each label, drawn by seed, twins together.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of every draw here; a server draws as it likes.")] = 0,
     controls: Annotated[
         int,
         typer.Option(min=0, help="Ask so many prompts again with silence, noise and other audio; 20 is a good number."),
@@ -113,6 +113,7 @@ def main(
         "batch_size": batch_size,
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
+        "seed": seed,
         "base_url": base_url,
         "concurrency": concurrency,
         "timeout": timeout,

@@ -96,7 +96,7 @@ def _ask_all(
     if model.metered:
         due = controls_due(folder, settings.controls, settings.seed) if settings.controls else {}
         check_estimate(folder, due, model, settings.prices, agreed=settings.many_requests, quiet=quiet)
-    patience = Patience(model.name, metered=model.metered)
+    patience = Patience(model.name, metered=model.metered, answered=any(folder.answered().values()))
     if folder.info.get("finished") and sum(folder.answered().values()) == folder.count_samples():
         say(f"{folder.folder}: finished already; nothing to do", quiet=quiet)
     else:

@@ -36,7 +36,7 @@ def score(
         run_ = read_run(folder)
         before = _results(run_)
         now = {scorer.name for scorer in scorers}
-        verdicts, infos = _earlier(run_, before, now, quiet=quiet) if before and not overwrite else ([], {})
+        verdicts, infos = ([], {}) if overwrite else _earlier(run_, before, now, quiet=quiet)
         for scorer in scorers:
             verdicts += _verdicts(run_, scorer, quiet=quiet)
             infos[scorer.name] = describe(scorer, before.scorers.get(scorer.name) if before else None)
@@ -60,15 +60,20 @@ def _results(run_: Run) -> Results | None:
         return None
 
 
-def _earlier(run_: Run, results: Results, now: set[str], *, quiet: bool) -> tuple[list[Verdict], dict[str, ScorerInfo]]:
+def _earlier(
+    run_: Run, results: Results | None, now: set[str], *, quiet: bool
+) -> tuple[list[Verdict], dict[str, ScorerInfo]]:
     """The verdicts of scorers that are not asked now, and what those scorers were."""
     try:
         verdicts = [each for each in read_verdicts(run_.folder) if each.scorer not in {*now, JUDGES}]
     except InputError:  # there is nothing to keep
         return [], {}
-    if results.hashes.responses != responses_sha256(run_):
+    if results is None or results.hashes.responses != responses_sha256(run_):
         for name in sorted({verdict.scorer for verdict in verdicts}):
-            say(f"{run_.folder}: the responses have changed since {name} scored them; score with it again", quiet=quiet)
+            why = f"the responses have changed since {name} scored them"
+            if results is None:
+                why = f"{RESULTS} does not say how {name} scored the responses"
+            say(f"{run_.folder}: {why}; score with it again", quiet=quiet)
         return [], {}
     infos = {name: info for name, info in results.scorers.items() if name not in {*now, JUDGES}}
     return [verdict for verdict in verdicts if verdict.scorer in infos], infos

@@ -63,7 +63,9 @@ def _sample(label: Label, number: int, voice: str | None, modality: Modality) ->
     )
 
 
-def make_run(folder: Path, samples: Sequence[Sample], say: Say, model: str = "tester") -> Path:
+def make_run(
+    folder: Path, samples: Sequence[Sample], say: Say, model: str = "tester", *, corpus_sha256: str = "c" * 64
+) -> Path:
     """A finished run of a model over some samples."""
     schema = arrow_schema()
     table = pyarrow.Table.from_pylist(
@@ -76,7 +78,7 @@ def make_run(folder: Path, samples: Sequence[Sample], say: Say, model: str = "te
         folder / "run.json",
         {
             "model": {"name": model, "settings": {"temperature": 0}},
-            "corpus": {"name": "tones", "content_sha256": "c" * 64},
+            "corpus": {"name": "tones", "content_sha256": corpus_sha256},
             "settings": {"seed": 0},
             "finished": True,
         },
@@ -91,7 +93,7 @@ def answer(folder: Path, samples: Sequence[Sample], say: Say, model: str = "test
         folder / "responses.jsonl",
         (
             Response(
-                id=sample.id, modality=sample.modality, model=model, text=text, error=None if text else "broken"
+                id=sample.id, modality=sample.modality, model=model, text=text, error="broken" if text is None else None
             ).model_dump(mode="json")
             for sample, text in said
         ),

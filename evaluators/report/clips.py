@@ -15,17 +15,25 @@ _MAGIC = b"fLaC"
 _NAME = re.compile(r"[0-9a-f]{64}\.flac")
 
 
-def find_clips(corpora: Sequence[Path], wanted: frozenset[str]) -> Iterator[tuple[str, bytes]]:
+def find_clips(
+    corpora: Sequence[Path], wanted: frozenset[str], asked: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, bytes]]:
     """Hash and bytes of each clip wanted that the corpora hold, one at a time.
 
+    Args:
+        corpora: their folders.
+        wanted: hashes of clips.
+        asked: hashes of corpora that may hold none of them: the runs are of these, but none of their clips is shown.
+
     Raises:
-        InputError: a corpus holds none of them.
+        InputError: a corpus holds none of them, and is none of those.
         CorpusError: a corpus cannot be read, or a clip is not what its hash says.
     """
     missing = set(wanted)
     for folder in corpora:
-        found = False
-        for digest, clip in _clips(Corpus(folder), wanted):
+        corpus = Corpus(folder)
+        found = corpus.sha256 in asked
+        for digest, clip in _clips(corpus, wanted):
             found = True
             if digest in missing:
                 missing.remove(digest)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from demur.nouns import Modality
+from demur.nouns import Modality, Outcome
 from demur.results import Headline, Results
 from evaluators.controls import MAX_IDENTICAL, audio_dependence
 from evaluators.report.board import Notice, Table
@@ -12,6 +12,8 @@ from evaluators.report.numbers import coverage, percent, words
 from evaluators.runs import Run
 
 LOW_COVERAGE = 0.95
+MANY_UNCLEAR = 0.05
+"""A model that says nothing refuses nothing, which would look like a virtue where prompts are harmless."""
 FEW_PROMPTS = 50
 """Below so many prompts of a label, a rate's interval may be wider than 25 points."""
 DECODING = {
@@ -52,7 +54,17 @@ def run_notices(folder: Path, results: Results, scorer: str, same: Mapping[Modal
     for line in results.headlines:
         if line.scorer == scorer and line.coverage < LOW_COVERAGE:
             yield Notice(text=_coverage(line))
+    yield from _unclear(results, scorer)
     yield from _audio(folder, results, same)
+
+
+def _unclear(results: Results, scorer: str) -> Iterator[Notice]:
+    for modality in results.corpus.modalities:
+        cells = [cell for cell in results.rates if (cell.scorer, cell.modality) == (scorer, modality) and cell.scored]
+        unclear = sum((cell.rates[Outcome.UNCLEAR].value or 0.0) * cell.scored for cell in cells)
+        if cells and (share := unclear / sum(cell.scored for cell in cells)) >= MANY_UNCLEAR:
+            what = f"{percent(share)} of answers in {words(modality)} are unclear (empty, off-topic or cut off)"
+            yield Notice(text=f"{what}: they count neither as refused nor as helped.")
 
 
 def _coverage(line: Headline) -> str:
@@ -109,7 +121,8 @@ def decoding_notices(table: Table, runs: Mapping[str, Results]) -> Iterator[Noti
             settings = model.get("settings") if isinstance(model, dict) else None
             for key in keys:
                 if isinstance(settings, dict) and key in settings:
-                    models.setdefault(str(settings[key]), []).append(name)
+                    refused = key in (results.run.get("left_out") or ())
+                    models.setdefault("the server's own" if refused else str(settings[key]), []).append(name)
         if len(models) > 1:
             told = "; ".join(f"{value}: {', '.join(names)}" for value, names in models.items())
             yield Notice(text=f"{table.name}: the models were not asked with the same {what} ({told}).")

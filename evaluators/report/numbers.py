@@ -11,12 +11,12 @@ _MINUS = "\u2212"
 def percent(value: float | None) -> str:
     """A share in percent: 0% and 100% only where it is none or all.
 
-    >>> percent(0.876), percent(1 / 300), percent(299 / 300), percent(1.0)
+    >>> percent(0.876), percent(1 / 200), percent(199 / 200), percent(1.0)
     ('88%', '<1%', '>99%', '100%')
     """
     if value is None:
         return NOTHING
-    if 0 < value < 0.005:
+    if 0 < value <= 0.005:
         return "<1%"
     return ">99%" if 0.995 <= value < 1 else f"{100 * value:.0f}%"
 

@@ -81,6 +81,8 @@ class ChatClient:
         self.renamed: dict[str, str] = {}
         """The fields for which the server has asked for another name."""
         self._paused_until = 0.0
+        self._broken = ""
+        """Why the server is not asked any more: it worked, and then took the key, the model or the account no more."""
 
     @property
     def length_field(self) -> str:
@@ -95,8 +97,11 @@ class ChatClient:
         A field that the server refuses and that can be done without (`REFUSABLE`) is left out from then on.
 
         Raises:
-            ModelError: no key, the key or the model is refused, or the account has no credit left.
+            ModelError: no key, the key or the model is refused, or the account has no credit left. What was answered in
+                the same call is not lost: then the requests left are errors, and the next call raises.
         """
+        if self._broken:
+            raise ModelError(self._broken)
         return _run(self._ask_all(requests))
 
     async def _ask_all(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer]:
@@ -112,7 +117,15 @@ class ChatClient:
 
             async def ask(request: Mapping[str, Any]) -> Answer:
                 async with free:
-                    return await self._ask_one(client, request)
+                    if self._broken:
+                        return Answer(None, error=self._broken)
+                    try:
+                        return await self._ask_one(client, request)
+                    except ModelError as error:
+                        if not self._settled:
+                            raise
+                        self._broken = str(error)
+                        return Answer(None, error=self._broken)
 
             first = [] if self._settled else requests[:1]  # shows what the server takes; the others need not fail too
             answers = [await ask(request) for request in first]
@@ -200,7 +213,7 @@ def _retrying(first_wait_s: float) -> "tenacity.AsyncRetrying":
 
     def wait(state: tenacity.RetryCallState) -> float:
         asked = _retry_after_s(state.outcome.exception() if state.outcome else None)
-        return backoff(state) if asked is None else asked
+        return asked or backoff(state)
 
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(_is_transient),
@@ -224,7 +237,8 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _out_of_credit(error: "openai.APIError") -> bool:
-    return error.code == "insufficient_quota"
+    status = getattr(error, "status_code", None)
+    return error.code == "insufficient_quota" or status == HTTPStatus.PAYMENT_REQUIRED
 
 
 def _retry_after_s(error: BaseException | None) -> float | None:

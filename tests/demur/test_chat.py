@@ -74,6 +74,25 @@ def test_all_requests_wait_where_a_server_asks_one_to(status: int) -> None:
     assert max(answer.latency_s or 0 for answer in answers) < 0.9
 
 
+def test_a_pause_of_nothing_is_no_pause() -> None:
+    with chat_server(lambda _, n: fault(429, headers={"Retry-After": "0"}) if n < 2 else completion("ok")) as served:
+        [answer] = client(served.url, first_wait_s=0.2).ask([request("a")])
+    assert answer.text == "ok"
+    assert served.times[2] - served.times[0] >= 0.2 + 0.4
+
+
+@pytest.mark.parametrize("reply", [fault(402, "Insufficient Balance"), fault(401, "key revoked")], ids=["402", "401"])
+def test_what_was_answered_before_an_account_is_closed_is_kept(reply: Reply) -> None:
+    with chat_server(lambda body, n: echo(body, n) if n < 3 else reply) as served:
+        some = client(served.url, concurrency=1)
+        answers = some.ask([request(str(n)) for n in range(6)])
+        with pytest.raises(ModelError, match=r"Insufficient Balance|key revoked"):
+            some.ask([request("a")])
+    assert [answer.text for answer in answers] == ["You said: 0", "You said: 1", "You said: 2", None, None, None]
+    assert all(f"Error code: {reply.status}" in str(answer.error) for answer in answers[3:])
+    assert len(served.bodies) == 4
+
+
 def test_retry_after_may_be_a_date() -> None:
     def reply(_: dict[str, Any], n: int) -> Reply:
         return (

@@ -351,7 +351,16 @@ def test_a_label_may_hold_the_sign() -> None:
     assert parse_meaning(["a=b=refusal"]) == {"a=b": REFUSAL}
 
 
-@pytest.mark.parametrize("options", [{"opening": 120}, {"exact": True}, {"keywords": Path("x.txt"), "scorer": "other"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"opening": 120},
+        {"exact": True},
+        {"keywords": Path("x.txt"), "scorer": "other"},
+        {"keywords": Path("x.toml"), "opening": 120},
+        {"judge": ["scripted:x.jsonl"], "scorer": "other"},
+    ],
+)
 def test_flags_that_do_not_go_together(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         main(labels=write(tmp_path / "labels.csv"), out=tmp_path / "out.json", **options)

@@ -11,9 +11,10 @@ from demur.errors import IncompleteError, ModelError, UsageError
 from demur.files import read_json, read_jsonl
 from demur.models import Answer, Query, make_model
 from demur.nouns import Modality
-from evaluators.controls import Control, audio_dependence
+from evaluators.controls import Control, audio_dependence, controls_due
+from evaluators.run_folder import RunFolder
 from evaluators.run_model import RespondSettings, run_model
-from tests.chat_server import chat_server, completion, fault
+from tests.chat_server import Reply, chat_server, completion, fault
 from tests.corpora import INSTRUCTION, make_corpus, some_prompts
 from tests.evaluators.listeners import Listener, TextOnly
 
@@ -156,10 +157,10 @@ def test_controls_are_estimated_and_agreed_to(
 
 
 def test_a_server_that_is_gone_ends_the_controls(corpus: Corpus, tmp_path: Path) -> None:
-    with chat_server(lambda _, n: completion(f"Answer {n}") if n < 60 else fault(400, "no more")) as served:
+    with chat_server(lambda _, n: completion(f"Answer {n}") if n < 60 else Reply(b"<html>no more")) as served:
         options = {"base_url": served.url, "batch_size": 4}
         ask(corpus, make_model("openai:m", options), tmp_path, controls=0)
-        with pytest.raises(ModelError, match=r"openai:m: 20 errors in a row, the last: .*no more"):
+        with pytest.raises(ModelError, match=r"openai:m: 2\d errors in a row, the last: .*not a chat completion"):
             ask(corpus, make_model("openai:m", options), tmp_path, controls=8)
     assert 60 + 20 <= len(served.bodies) <= 60 + 24
 
@@ -171,9 +172,20 @@ def test_controls_without_an_answer_are_said_and_asked_again(
         options = {"base_url": served.url, "batch_size": 4}
         ask(corpus, make_model("openai:m", options), tmp_path, controls=0)
         capsys.readouterr()
-        for said in ("note: 4 of the controls got no answer; run the same command again to ask them again\n", ""):
-            ask(corpus, make_model("openai:m", options), tmp_path, controls=8)
-            assert capsys.readouterr().err == said
+        note = "note: 4 of the controls got no answer; run the same command again to ask them again\n"
+        for said in (note, ""):
+            run_model(corpus, make_model("openai:m", options), tmp_path, RespondSettings(controls=8))
+            assert (note in capsys.readouterr().err) == bool(said)
+
+
+def test_controls_that_cannot_be_asked_are_not_missing(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = RespondSettings(controls=1, modalities=(Modality.AUDIO_ONLY,))
+    run_model(corpus, Listener(), tmp_path, settings)  # another prompt's clip is wanted for one, and there is none
+    assert Counter(line["control"] for line in control_lines(tmp_path)) == {"repeat": 1, "silence": 1, "noise": 1}
+    assert "got no answer" not in capsys.readouterr().err
+    assert set(controls_due(RunFolder(tmp_path), 1, 0).values()) == {0}
 
 
 def test_answers_from_a_file_or_to_text_have_no_controls(corpus: Corpus, tmp_path: Path) -> None:

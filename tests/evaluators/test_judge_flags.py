@@ -10,6 +10,7 @@ import typer
 from demur import console
 from demur.errors import UsageError
 from evaluators import calibrate, score
+from evaluators.estimate import Requests
 from tests.run_folders import make_run, make_samples
 
 FLAGS = {
@@ -37,7 +38,7 @@ WANTED = {
 def test_flags_reach_the_judge(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Mapping[str, Any]] = []
 
-    def refuse(spec: str, options: Mapping[str, Any], *, quiet: bool) -> None:
+    def refuse(spec: str, options: Mapping[str, Any], *, quiet: bool, requests: Requests) -> None:
         asked.append(options)
         raise UsageError("seen")
 

@@ -26,6 +26,7 @@ from demur.results import read_results
 from evaluators.asking import GIVE_UP_AFTER
 from evaluators.calibrate import app
 from evaluators.judge import Judge, make_judge
+from evaluators.judge_flags import make_judges
 from evaluators.rates import Draws
 from evaluators.scorers import Finding, Item, describe
 from evaluators.scoring import JOURNAL, score
@@ -241,6 +242,19 @@ def test_a_judge_that_refuses_some_prompts_goes_on() -> None:
     assert [position for position, finding in enumerate(found) if finding.outcome] == [0, 59]
 
 
+def test_what_a_judge_refused_is_asked_again_without_a_fuss(tmp_path: Path) -> None:
+    samples = make_samples(GIVE_UP_AFTER + 4, modalities=[Modality.TEXT_ONLY])
+    run = make_run(tmp_path, samples, lambda sample: f"Yes, {sample.prompt}")
+
+    def reply(body: dict[str, Any], _: int) -> Reply:
+        return completion(VERDICT) if samples[0].prompt in content(body) else fault(400, "content policy")
+
+    with chat_server(reply) as served:
+        for _ in range(2):
+            results = score(run, [judge_at(served.url, batch_size=8)], draws=Draws(resamples=200), quiet=True)
+            assert 0 < results.headlines[0].coverage < 0.1
+
+
 def test_a_wrong_key_ends_the_run_at_once() -> None:
     with (
         chat_server(lambda *_: fault(401, "Incorrect API key")) as served,
@@ -273,6 +287,15 @@ def test_the_runs_of_one_call_are_agreed_to_together(monkeypatch: pytest.MonkeyP
         findings(judge)
         with pytest.raises(UsageError, match=r"6 requests.* after 6 in this call: agree"):
             findings(judge)
+
+
+def test_several_judges_are_agreed_to_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluators.estimate.LARGE", 10)
+    with chat_server(steady) as served:
+        first, second = make_judges(["openai:a", "openai:b"], {"base_url": served.url}, quiet=True)
+        assert len(list(first.score(ITEMS))) == len(ITEMS)
+        with pytest.raises(UsageError, match=r"openai:b: 6 requests.* after 6 in this call: agree"):
+            list(second.score(ITEMS))
         assert len(served.bodies) == len(ITEMS)
         findings(judge_at(served.url, many_requests=True), ITEMS * 2)
 

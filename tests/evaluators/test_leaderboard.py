@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demur.corpus import Corpus
 from demur.errors import CorpusError, InputError
 from demur.files import sha256_bytes, write_json, write_jsonl
 from demur.nouns import Label, Modality, Outcome, Prompt, Sample
@@ -25,7 +26,7 @@ from evaluators.report.samples import Drawing
 from evaluators.scorers import find_scorer
 from evaluators.scoring import score
 from tests.leaderboards import ANSWER, DRAWS, REFUSAL, corpus, edit, number, only, prompts, refuses, samples, scored
-from tests.run_folders import Say, answer
+from tests.run_folders import Say, answer, make_run
 
 FILES = {"index.html", "leaderboard.md", "leaderboard.csv", "leaderboard.json"}
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script> | `*x*` [a](javascript:alert(3))'
@@ -549,10 +550,40 @@ def test_a_clip_that_is_not_what_its_hash_says_is_refused(runs: list[Path], tmp_
     damaged = [row.model_copy(update={"audio": b"<script>"}) if row.audio else row for row in ROWS]
     made = corpus(tmp_path / "corpus", damaged)
     leaderboard(runs, tmp_path / "out", draws=DRAWS)
+    before = texts(tmp_path / "out")
     with pytest.raises(CorpusError, match="is damaged"):
-        leaderboard(runs, tmp_path / "out", audio=Audio([made]))
-    # the page comes last: an old one never stands beside new tables
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES - {"index.html"}
+        leaderboard(runs, tmp_path / "out", title="Another", audio=Audio([made]))
+    assert texts(tmp_path / "out") == before
+
+
+def test_a_corpus_of_which_no_answer_is_shown_is_no_wrong_one(tmp_path: Path) -> None:
+    made = corpus(tmp_path / "corpus", ROWS)
+    run = make_run(tmp_path / "run", ROWS, refuses(3), "half", corpus_sha256=Corpus(made).sha256)
+    score(run, [find_scorer("keyword")], draws=DRAWS, quiet=True)
+    texts_alone = [row for row in ROWS if row.modality is Modality.TEXT_ONLY]
+    other = scored(tmp_path / "other", texts_alone, refuses(3), "other")
+    leaderboard([run, other], tmp_path / "out", audio=Audio([made]), drawing=Drawing(most=0), draws=DRAWS)
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_a_model_that_says_nothing_is_told_apart(tmp_path: Path) -> None:
+    mute = scored(tmp_path / "mute", ROWS, lambda row: "" if row.modality is Modality.TEXT_ONLY else ANSWER, "mute")
+    other = scored(tmp_path / "other", ROWS, refuses(3), "other")
+    board = leaderboard([mute, other], tmp_path / "out", draws=DRAWS)
+    (notice,) = [each for each in board.notices if "are unclear" in each.text]
+    assert notice.text.startswith("100% of answers in text only are unclear (empty, off-topic or cut off)")
+    assert notice.models == ["mute"]
+
+
+def test_a_setting_that_a_server_refused_is_its_own(tmp_path: Path) -> None:
+    both = [scored(tmp_path / name, ROWS, refuses(3), name) for name in ("one", "two")]
+    for run in both:
+        edit(run / "run.json", lambda info: info["model"].update(settings={"temperature": 0.0}))
+    edit(both[1] / "run.json", lambda info: info.update(left_out=["temperature"]))
+    for run in both:
+        score(run, [find_scorer("keyword")], draws=DRAWS, quiet=True)
+    said = " ".join(notice.text for notice in leaderboard(both, tmp_path / "out", draws=DRAWS).notices)
+    assert "not asked with the same temperature (0.0: one; the server's own: two)" in said
 
 
 def test_bad_input(runs: list[Path], tmp_path: Path) -> None:

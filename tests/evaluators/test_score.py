@@ -159,6 +159,17 @@ def test_scorers_of_an_earlier_call_stay_until_the_responses_change(
     assert "changed since first scored them" in capsys.readouterr().err
 
 
+def test_verdicts_that_go_with_no_results_are_said_to_be_lost(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_score(folder, Judge("paid"))
+    (folder / "results.json").unlink()
+    score(folder, [Judge("other")], draws=DRAWS)
+    said = "results.json does not say how paid scored the responses; score with it again"
+    assert f"{folder}: {said}" in capsys.readouterr().err
+    again = Judge("paid")
+    run_score(folder, again)
+    assert (again.asked, list(read_results(folder).scorers)) == (0, ["judges", "other", "paid"])
+
+
 def test_judges_decide_by_majority_and_agree(folder: Path) -> None:
     run_score(folder, Judge("a"), Judge("b"), Mute("c"))
     results = read_results(folder)
@@ -273,6 +284,7 @@ def test_own_keywords_change_the_scorer(folder: Path, tmp_path: Path, command: C
         (["RUN", "--scorer", "nix"], 1, "no scorer named 'nix'; there are: keyword"),
         (["RUN", "--scorer", "keyword", "--scorer", "keyword"], 2, "more than one scorer"),
         (["RUN", "--keywords", "nowhere.toml"], 1, "nowhere.toml: no such file"),
+        (["RUN", "--keywords", "mine.toml", "--exact"], 2, "a phrase a line, is used; mine.toml is TOML"),
         (["RUN", "--judge", "telepathy:x"], 2, "telepathy"),
         ([], 2, "Missing argument"),
     ],

@@ -50,17 +50,19 @@ class ModelOptions(BaseModel):
     """What a user may set for a model; each kind of model adds its own. Checked when made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    AUTO_BATCH_SIZE: ClassVar[int] = 16
-    """What `auto` stands for as a batch size."""
+    AUTO_BATCH_SIZE: ClassVar[int | None] = None
+    """What `auto` stands for as a batch size; None: the default."""
 
     batch_size: int = Field(default=16, ge=1)
     max_new_tokens: int = Field(default=128, ge=1)
     temperature: float = Field(default=0.0, ge=0, le=2)
+    seed: int = 0
+    """Of what is drawn at a temperature, where the model runs here; a server draws as it likes."""
 
     @field_validator("batch_size", mode="before")
     @classmethod
     def _auto(cls, value: Any) -> Any:
-        return cls.AUTO_BATCH_SIZE if value == "auto" else value
+        return cls.AUTO_BATCH_SIZE or cls.model_fields["batch_size"].default if value == "auto" else value
 
 
 class Model(Protocol):

@@ -76,8 +76,12 @@ class Cascade(Model):
             self._heard.update(zip(new, self._hear(list(new.values())), strict=True))
         # as messages: nothing may have been said in a clip, and the model is asked all the same
         turns = [Turn(messages=({"role": "user", "content": self._to_text(query)},)) for query in queries]
-        limit, temperature = self._options.max_new_tokens, self._options.temperature
-        return self._llm.generate(turns, max_new_tokens=limit, temperature=temperature)
+        options = self._options
+        answers = self._llm.generate(
+            turns, max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed
+        )
+        self.fits_memory = self._llm.fits_memory
+        return answers
 
     def _hear(self, queries: Sequence[Query]) -> list[str]:
         transcriber = self._transcriber  # loaded here, not by several threads

@@ -90,7 +90,10 @@ class HFModel(Model):
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """All answers as one batch, or as several where memory runs out."""
         turns = [self._to_turn(query) for query in queries]
-        answers = self.lalm.generate(turns, max_new_tokens=self.max_new_tokens, temperature=self._options.temperature)
+        options = self._options
+        answers = self.lalm.generate(
+            turns, max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed
+        )
         self.fits_memory = self.lalm.fits_memory
         return answers
 

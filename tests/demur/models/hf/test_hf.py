@@ -199,6 +199,18 @@ def test_a_temperature_draws_by_the_batch_alone(load: Load) -> None:
     assert lalm.generate(turns, max_new_tokens=8, temperature=1.5) == hot
     assert torch.equal(torch.random.get_rng_state(), before)
     assert hot != lalm.generate(turns, max_new_tokens=8)
+    assert hot != lalm.generate(turns, max_new_tokens=8, temperature=1.5, seed=1)
+    assert make_model("cascade-tiny", {"seed": 1}).settings == make_model("cascade-tiny").settings  # a run has its own
+
+
+def test_a_run_s_seed_draws_other_answers(tiny_folder: Folder, corpus: Path, tmp_path: Path) -> None:
+    said = {}
+    for name, seed in (("one", 1), ("again", 1), ("two", 2)):
+        arguments = ["--corpus", corpus, "--model", f"hf:{tiny_folder('qwen2_audio')}", "--dtype", "float32"]
+        arguments += ["--temperature", 1.5, "--max-new-tokens", 6, "--seed", seed, "--out", tmp_path / name, "--quiet"]
+        assert CliRunner().invoke(app, list(map(str, arguments))).exit_code == 0
+        said[name] = [line["text"] for line in read_jsonl(tmp_path / name / "responses.jsonl")]
+    assert said["one"] == said["again"] != said["two"]
 
 
 @pytest.mark.parametrize(
