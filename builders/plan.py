@@ -74,6 +74,7 @@ def make_plan(specs: Sequence[str], settings: BuildSettings, table: TableOptions
 
     Raises:
         InputError: the prompts cannot be read, or no voice matches.
+        ModelError: the recogniser is not on this machine.
         UsageError: the options contradict each other.
     """
     prompt_set = load_prompts(specs, table)
@@ -95,6 +96,7 @@ def make_plan(specs: Sequence[str], settings: BuildSettings, table: TableOptions
     recipe = {
         "inputs": [file.as_dict() for file in prompt_set.inputs],
         "files_sha256": _hash_files(settings),
+        **_commit(settings.sound.asr),
         "prompts_sha256": sha256_json([prompt.model_dump(mode="json") for prompt in prompts]),
         "settings": settings.model_dump(mode="json"),
         "voices": [voice.spec for voice in voices],
@@ -116,10 +118,7 @@ def rejection(prompt: Prompt, reason: str, **more: Any) -> dict[str, Any]:
 
 
 def _hash_files(settings: BuildSettings) -> dict[str, str]:
-    """Hashes of what engine options and `--asr` name on this machine: voices with their configs, a folder's files.
-
-    Of a recogniser from the Hub, its commit.
-    """
+    """Hashes of what engine options and `--asr` name on this machine: voices with their configs, a folder's files."""
     named = [
         value for options in settings.engine_options.values() for text in options.values() for value in text.split(",")
     ]
@@ -128,9 +127,12 @@ def _hash_files(settings: BuildSettings) -> dict[str, str]:
         path = Path(name)
         files = sorted(path.iterdir()) if path.is_dir() else [path, Path(f"{name}.json")]
         found |= {str(file): sha256_file(file) for file in files if file.is_file()}
-    if (asr := settings.sound.asr) and asr != PACKAGED and not Path(asr).is_dir():
-        found[asr] = model_folder(asr).name
     return found
+
+
+def _commit(asr: str | None) -> dict[str, str]:
+    """Which commit of a recogniser of the Hub is here; nothing of any other."""
+    return {} if asr is None or asr == PACKAGED or Path(asr).is_dir() else {"recogniser_commit": model_folder(asr).name}
 
 
 def _versions(engines: Mapping[str, Engine]) -> dict[str, str]:

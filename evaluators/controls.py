@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from demur.audio import decode, encode_flac
 from demur.console import progress, say
 from demur.corpus import Corpus
-from demur.errors import IncompleteError, InputError, UsageError
+from demur.errors import IncompleteError, InputError, ModelError, UsageError
 from demur.files import append_jsonl, read_jsonl
 from demur.models import Model
 from demur.nouns import Modality, Response
@@ -129,8 +129,11 @@ def _ask(model: Model, batch: Sequence[Row], control: Control, folder: RunFolder
     responses, spent = ask_batch(model, batch)
     lines = (ControlResponse(**response.model_dump(), control=control) for response in responses)
     append_jsonl(folder.controls_file, (line.model_dump(mode="json") for line in lines))
+    folder.note_memory(model.fits_memory)
     if spent:
         raise IncompleteError(BUDGET_SPENT.format(model.name))
+    if model.broken:
+        raise ModelError(f"{model.name}: {model.broken}")
     patience.count(response.error for response in responses)
 
 

@@ -7,7 +7,6 @@ from demur.console import progress
 from demur.errors import InputError
 from demur.files import append_jsonl, read_jsonl
 from demur.nouns import Outcome
-from evaluators.judge import Judge
 from evaluators.scorers import Finding, Item, Scorer, describe
 
 
@@ -22,8 +21,8 @@ def find(journal: Path | None, scorer: Scorer, items: Sequence[Item], *, quiet: 
     known = _read(kept, fingerprint) if kept else {}
     found = {item: known[item.sha256] for item in items if item.sha256 in known} if known else {}
     open_ = [item for item in dict.fromkeys(items) if item not in found]
-    if known and isinstance(scorer, Judge):
-        scorer.has_answered()
+    if known and (expect := getattr(scorer, "expect_refusals", None)):
+        expect()
     findings = scorer.score(open_)
     for position, finding in progress(findings, total=len(open_), what=scorer.name, unit="answer", quiet=quiet):
         found[open_[position]] = finding

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from demur.chat import ChatClient
-from demur.errors import IncompleteError, UsageError
+from demur.errors import IncompleteError, ModelError, UsageError
 from demur.models import NOT_ASKED, Answer
 from demur.nouns import Label, Outcome
 from evaluators.asking import BUDGET_SPENT, Patience
@@ -88,8 +88,8 @@ class Judge:
         """Which of its settings, or the schema of a verdict, its server has refused so far: it is asked without."""
         return self._backend.left_out
 
-    def has_answered(self) -> None:
-        """Say that it has, in an earlier call: what its server refuses then is no sign that it does not work."""
+    def expect_refusals(self) -> None:
+        """Take it that the judge works, for it has answered in an earlier call: its server may refuse what is left."""
         self._patience.answered = True
 
     def score(self, items: Sequence[Item]) -> Iterator[tuple[int, Finding]]:
@@ -111,6 +111,8 @@ class Judge:
                     yield position, self._finding(answer, items[position])
             if any(answer.error == NOT_ASKED for answer in answers):
                 raise IncompleteError(BUDGET_SPENT.format(self.name))
+            if self._backend.broken:
+                raise ModelError(f"{self.name}: {self._backend.broken}")
             self._patience.count(answer.error for answer in answers)
 
     def _question(self, item: Item) -> Question:

@@ -46,6 +46,11 @@ class Backend(Protocol):
         """The fields of a request that were refused so far, so that questions go without them."""
         ...
 
+    @property
+    def broken(self) -> str:
+        """Why the last call was cut short, see `ChatClient.broken`."""
+        ...
+
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer for each question, in order.
 
@@ -73,6 +78,10 @@ class ServedJudge:
     def left_out(self) -> frozenset[str]:
         return frozenset(self._client.left_out)
 
+    @property
+    def broken(self) -> str:
+        return self._client.broken
+
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """See `ChatClient.ask` for what is an error and what ends the run."""
         return self._client.ask([self._request(question) for question in questions])
@@ -91,6 +100,7 @@ class LocalJudge:
 
     metered = False
     left_out: frozenset[str] = frozenset()
+    broken = ""
 
     def __init__(
         self, name: str, *, max_new_tokens: int, temperature: float, batch_size: int, download: bool = False
@@ -122,6 +132,7 @@ class ScriptedJudge:
 
     metered = False
     left_out: frozenset[str] = frozenset()
+    broken = ""
 
     def __init__(self, path: Path, *, batch_size: int = 32) -> None:
         self.batch_size = batch_size

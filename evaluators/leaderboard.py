@@ -14,6 +14,7 @@ from demur.files import read_json, to_json, write_atomic
 from evaluators.calibration import Report
 from evaluators.rates import Draws
 from evaluators.report.board import Board
+from evaluators.report.clips import FOLDER as CLIPS
 from evaluators.report.clips import data_uri, find_clips, remove_others, write_clip
 from evaluators.report.gather import Gathered, gather
 from evaluators.report.page import render
@@ -86,7 +87,8 @@ def leaderboard(
 def _check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: --out is a file; name a folder")
-    others = [path.name for path in out.iterdir() if not path.name.startswith(".")] if out.exists() else []
+    names = [path.name for path in out.iterdir()] if out.exists() else []
+    others = [name for name in names if not name.startswith(".") and name != CLIPS]  # clips come before the tables
     if others and not (out / JSON).is_file():
         raise InputError(f"{out}: holds other files ({sorted(others)[0]}); name an empty or a new folder")
 

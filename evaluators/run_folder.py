@@ -8,7 +8,7 @@
     versions    of what answered
     responses   asked, answered, errors: counts, written at the end
     left_out    which of the model's settings its server refused, so that it was asked without
-    fits_memory how many samples were answered together at the end, where memory did not hold a whole batch; or null
+    fits_memory the fewest samples that were answered together, where memory did not hold a whole batch; else absent
     controls    how many prompts were asked with other audio, or null
     finished    true once every sample is answered; written last
 
@@ -75,6 +75,11 @@ class RunFolder:
     def update(self, **values: Any) -> None:
         """Write some values of `run.json` anew."""
         write_json(self.info_file, {**self.info, **values})
+
+    def note_memory(self, together: int | None) -> None:
+        """Keep the fewest samples that were answered together, where memory did not hold a whole batch."""
+        if together is not None and together < self.info.get("fits_memory", together + 1):
+            self.update(fits_memory=together)
 
     def clear(self) -> None:
         """Take the whole run away; what a kill leaves of it is an unfinished run, never a mixed one."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from demur.console import progress, say
 from demur.corpus import Corpus
 from demur.draw import draw
-from demur.errors import IncompleteError, InputError, UsageError
+from demur.errors import IncompleteError, InputError, ModelError, UsageError
 from demur.files import folder_lock
 from demur.models import Model
 from demur.nouns import Modality
@@ -170,14 +170,16 @@ def _answer_all(
             responses, spent = ask_batch(model, batch)
             folder.append(responses)
             bar.update(len(rows_due(batch, answered, whole=False)))
+            folder.note_memory(model.fits_memory)
             if spent:
                 raise IncompleteError(BUDGET_SPENT.format(model.name))
+            if model.broken:
+                raise ModelError(f"{model.name}: {model.broken}")
             patience.count(response.error for response in responses)
     errors = sum(not ok for ok in folder.answered().values())
     counts = {"asked": asked, "answered": asked - errors, "errors": errors}
     left_out = sorted({*model.left_out, *folder.info.get("left_out", ())})
-    fits_memory = model.fits_memory or folder.info.get("fits_memory")
-    folder.update(responses=counts, left_out=left_out, fits_memory=fits_memory, finished=errors == 0)
+    folder.update(responses=counts, left_out=left_out, finished=errors == 0)
 
 
 def _batches_to_ask(

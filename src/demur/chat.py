@@ -81,8 +81,9 @@ class ChatClient:
         self.renamed: dict[str, str] = {}
         """The fields for which the server has asked for another name."""
         self._paused_until = 0.0
-        self._broken = ""
-        """Why the server is not asked any more: it worked, and then took the key, the model or the account no more."""
+        self.broken = ""
+        """Why the last call was cut short: the server had worked, and then took the key, the model or the account no
+        more; empty where it was not."""
 
     @property
     def length_field(self) -> str:
@@ -97,11 +98,10 @@ class ChatClient:
         A field that the server refuses and that can be done without (`REFUSABLE`) is left out from then on.
 
         Raises:
-            ModelError: no key, the key or the model is refused, or the account has no credit left. What was answered in
-                the same call is not lost: then the requests left are errors, and the next call raises.
+            ModelError: no key, the key or the model is refused, or the account has no credit left. Where the server has
+                answered before, nothing is raised and no answer lost: `broken` says why the requests left are errors.
         """
-        if self._broken:
-            raise ModelError(self._broken)
+        self.broken = ""
         return _run(self._ask_all(requests))
 
     async def _ask_all(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer]:
@@ -117,15 +117,13 @@ class ChatClient:
 
             async def ask(request: Mapping[str, Any]) -> Answer:
                 async with free:
-                    if self._broken:
-                        return Answer(None, error=self._broken)
                     try:
                         return await self._ask_one(client, request)
                     except ModelError as error:
                         if not self._settled:
                             raise
-                        self._broken = str(error)
-                        return Answer(None, error=self._broken)
+                        self.broken = str(error)
+                        return Answer(None, error=self.broken)
 
             first = [] if self._settled else requests[:1]  # shows what the server takes; the others need not fail too
             answers = [await ask(request) for request in first]
@@ -163,6 +161,8 @@ class ChatClient:
             async for attempt in _retrying(self._first_wait_s):
                 with attempt:
                     await self._pause()
+                    if self.broken:
+                        raise ModelError(self.broken)
                     start = time.monotonic()
                     body = await self._send(client, request)
             return _read_completion(body, time.monotonic() - start)
@@ -178,9 +178,9 @@ class ChatClient:
             return Answer(None, error=f"no answer within {self._timeout_s:g} s")
 
     async def _pause(self) -> None:
-        """Until the server wants to be asked again (`Retry-After` to any request), while there is a request left."""
-        while self._requests_left != 0 and (left := self._paused_until - time.monotonic()) > 0:
-            await asyncio.sleep(left)
+        """Until the server wants to be asked again (`Retry-After` to any request), while there is any sense in it."""
+        while self._requests_left != 0 and not self.broken and (left := self._paused_until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, 1.0))
 
     async def _send(self, client: "openai.AsyncOpenAI", request: Mapping[str, Any]) -> bytes:
         import openai

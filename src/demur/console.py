@@ -78,5 +78,5 @@ def progress(
         how["dynamic_ncols"] = True
     else:
         every = LINE_EVERY_S
-        how |= {"file": _Lines(), "ncols": 0, "delay": every, "mininterval": every, "maxinterval": every}
+        how |= {"file": _Lines(), "ncols": 0, "position": 0, "delay": every, "mininterval": every, "maxinterval": every}
     return tqdm(items, **how)

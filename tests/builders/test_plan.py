@@ -16,12 +16,11 @@ def test_a_recogniser_of_the_hub_is_told_by_its_commit(tmp_path: Path, monkeypat
     (tmp_path / "models--nobody--ears" / "refs").mkdir()
     (tmp_path / "models--nobody--ears" / "refs" / "main").write_text("a" * 40)
 
-    def files(asr: str | None) -> dict[str, str]:
+    def commit(asr: str | None) -> object:
         settings = BuildSettings(sound=SoundSettings(asr=asr), limit=1)
-        found: dict[str, str] = make_plan(["demur-core"], settings, TableOptions()).recipe["files_sha256"]
-        return found
+        return make_plan(["demur-core"], settings, TableOptions()).recipe.get("recogniser_commit")
 
-    assert files("nobody/ears") == {"nobody/ears": "a" * 40}
-    assert files("tiny.en") == files(None) == {}
+    assert commit("nobody/ears") == "a" * 40
+    assert commit("tiny.en") is commit(None) is None
     with pytest.raises(ModelError, match="nothing is downloaded unasked"):
-        files("nobody/others")
+        commit("nobody/others")

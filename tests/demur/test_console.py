@@ -26,6 +26,20 @@ def test_in_a_log_each_state_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert lines[-1].startswith("answers: 100% 20/20")
 
 
+def test_a_bar_within_another_leaves_no_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "LINE_EVERY_S", 0.05)
+    with console.progress(total=2, what="training", unit="step", quiet=False) as bar:
+        for _ in range(2):
+            work(steps=10, seconds=0.3)
+            bar.update()
+    said = capsys.readouterr().err
+    assert "answers: 100%" in said
+    assert "training: 100%" in said
+    assert all(line.isprintable() and line.strip() for line in said.splitlines())
+
+
 @pytest.mark.parametrize(("line_every", "quiet"), [(60.0, False), (0.05, True)], ids=["soon done", "quiet"])
 def test_what_is_soon_done_or_quiet_says_nothing(
     line_every: float, quiet: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -255,6 +255,16 @@ def test_what_a_judge_refused_is_asked_again_without_a_fuss(tmp_path: Path) -> N
             assert 0 < results.headlines[0].coverage < 0.1
 
 
+def test_an_account_that_closes_in_the_last_batch_ends_the_call_and_loses_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path, TEXT_ONLY[:10], lambda sample: f"No, {sample.prompt}.")
+    with chat_server(lambda body, n: steady(body, n) if n < 6 else fault(402, "no credit")) as served:
+        for _ in range(2):
+            with pytest.raises(ModelError, match="no credit"):
+                score(run, [judge_at(served.url, concurrency=1)], draws=Draws(resamples=200), quiet=True)
+            assert not (run / "results.json").exists()
+            assert len(list(read_jsonl(run / JOURNAL))) == 6
+
+
 def test_a_wrong_key_ends_the_run_at_once() -> None:
     with (
         chat_server(lambda *_: fault(401, "Incorrect API key")) as served,
@@ -287,6 +297,8 @@ def test_the_runs_of_one_call_are_agreed_to_together(monkeypatch: pytest.MonkeyP
         findings(judge)
         with pytest.raises(UsageError, match=r"6 requests.* after 6 in this call: agree"):
             findings(judge)
+        assert len(served.bodies) == len(ITEMS)
+        findings(judge_at(served.url, many_requests=True), ITEMS * 2)
 
 
 def test_several_judges_are_agreed_to_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +309,6 @@ def test_several_judges_are_agreed_to_together(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(UsageError, match=r"openai:b: 6 requests.* after 6 in this call: agree"):
             list(second.score(ITEMS))
         assert len(served.bodies) == len(ITEMS)
-        findings(judge_at(served.url, many_requests=True), ITEMS * 2)
 
 
 def test_the_budget_ends_a_run_that_goes_on_later_and_a_rerun_costs_nothing(tmp_path: Path) -> None:

@@ -556,14 +556,27 @@ def test_a_clip_that_is_not_what_its_hash_says_is_refused(runs: list[Path], tmp_
     assert texts(tmp_path / "out") == before
 
 
+def test_what_was_given_up_at_its_clips_is_done_again(tmp_path: Path) -> None:
+    right = corpus(tmp_path / "corpus", ROWS)
+    wrong = corpus(tmp_path / "wrong", samples([Prompt(text="Hello?", label=Label.BENIGN, source="demur-core")]))
+    run = scored(tmp_path / "run", ROWS, refuses(3))
+    with pytest.raises(InputError, match="holds no clip"):
+        leaderboard([run], tmp_path / "out", audio=Audio([right, wrong]), draws=DRAWS)
+    leaderboard([run], tmp_path / "out", audio=Audio([right]), draws=DRAWS)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*FILES, "clips"}
+
+
 def test_a_corpus_of_which_no_answer_is_shown_is_no_wrong_one(tmp_path: Path) -> None:
-    made = corpus(tmp_path / "corpus", ROWS)
-    run = make_run(tmp_path / "run", ROWS, refuses(3), "half", corpus_sha256=Corpus(made).sha256)
-    score(run, [find_scorer("keyword")], draws=DRAWS, quiet=True)
-    texts_alone = [row for row in ROWS if row.modality is Modality.TEXT_ONLY]
-    other = scored(tmp_path / "other", texts_alone, refuses(3), "other")
-    leaderboard([run, other], tmp_path / "out", audio=Audio([made]), drawing=Drawing(most=0), draws=DRAWS)
-    assert (tmp_path / "out" / "index.html").is_file()
+    """Answers to others' prompts are not drawn, so that none of the second corpus's clips is wanted."""
+    ours, others = ROWS, samples(prompts(source="theirs.csv"))
+    corpora = [corpus(tmp_path / name, rows) for name, rows in (("ours", ours), ("others", others))]
+    runs = []
+    for made, rows in zip(corpora, (ours, others), strict=True):
+        run = make_run(tmp_path / f"run-{made.name}", rows, refuses(3), corpus_sha256=Corpus(made).sha256)
+        score(run, [find_scorer("keyword")], draws=DRAWS, quiet=True)
+        runs.append(run)
+    leaderboard(runs, tmp_path / "out", audio=Audio(corpora), draws=DRAWS)
+    assert list((tmp_path / "out" / "clips").iterdir())
 
 
 def test_a_model_that_says_nothing_is_told_apart(tmp_path: Path) -> None:

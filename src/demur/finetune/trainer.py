@@ -164,7 +164,7 @@ class _Steps(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         row = validate(self.job, f"epoch {round(state.epoch)}", state.global_step, self.objective.measure)
-        self.bar.set_postfix({name: f"{row[name]:.2f}" for name in ("refusal", "over_rejection")})
+        self.bar.set_postfix({name: f"{row[name]:.2f}" for name in ("refusal", "over_rejection")}, refresh=False)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.bar.close()

@@ -94,6 +94,8 @@ class Model(Protocol):
     """Whether each request may cost money: an estimate is said first."""
     left_out: frozenset[str] = frozenset()
     """Of `settings`: what its server refused, so that it was asked without; known once it has answered."""
+    broken: str = ""
+    """Why the last batch was cut short: a server that had answered took the key, the model or the account no more."""
     fits_memory: int | None = None
     """How many queries are answered together since memory ran out; None where it never did, or before an answer."""
     training_prompts: frozenset[str] = frozenset()

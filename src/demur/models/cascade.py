@@ -45,12 +45,13 @@ class Cascade(Model):
         if not (asr and plus and llm):
             raise UsageError(f"cascade:{name}: write it as cascade:ASR+LLM, for example cascade:{PACKAGED}+path/to/llm")
         folder = find_folder(llm, download=options.download)
+        ears = None if asr == PACKAGED else model_folder(asr, download=options.download)
         parts = {
-            "asr": _asr_part(asr, options),
+            "asr": _asr_part(asr, ears),
             "llm": {"name": Path(llm).name, "fingerprint": fingerprint(folder)},
         }
         title = f"cascade:{parts['asr']['name']}+{parts['llm']['name']}"
-        self._set_up(title, asr, lambda: folder, parts, options)
+        self._set_up(title, str(ears or asr), lambda: folder, parts, options)
 
     def _set_up(
         self, name: str, asr: str, folder: Callable[[], Path], parts: Mapping[str, Any], options: CascadeOptions
@@ -58,6 +59,7 @@ class Cascade(Model):
         self.name, self._asr, self._folder, self._options = name, asr, folder, options
         self.batch_size, self.max_new_tokens = options.batch_size, options.max_new_tokens
         decoding = {"dtype": DTYPE, "max_new_tokens": options.max_new_tokens, "temperature": options.temperature}
+        decoding |= {"seed": options.seed} if options.temperature else {}
         self.settings = {**parts, "joint": JOINT, **decoding}
         self._heard: dict[bytes, str] = {}
 
@@ -116,11 +118,10 @@ class CascadeTiny(Cascade):
         self._set_up("cascade-tiny", PACKAGED, smollm2_folder, parts, options)
 
 
-def _asr_part(asr: str, options: CascadeOptions) -> dict[str, str]:
-    """What tells one recogniser from another; the packaged one comes with demur."""
-    if asr == PACKAGED:
+def _asr_part(asr: str, folder: Path | None) -> dict[str, str]:
+    """What tells one recogniser from another; the packaged one, which comes with demur, has no folder."""
+    if folder is None:
         return {"name": asr}
-    folder = model_folder(asr, download=options.download)
     if Path(asr).is_dir():
         return {"name": folder.name, "fingerprint": fingerprint(folder)}
     return {"name": asr, "commit": folder.name}

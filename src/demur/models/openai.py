@@ -49,7 +49,7 @@ class OpenAIModel(Model):
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer for each query; see `ChatClient.ask` for what is an error and what ends the run."""
         answers = self._client.ask([{"messages": to_messages(query), **self._decoding} for query in queries])
-        self.left_out = frozenset(self._client.left_out)
+        self.left_out, self.broken = frozenset(self._client.left_out), self._client.broken
         return answers
 
 

@@ -81,11 +81,11 @@ def main(
     Running the same command again goes on where it stopped. The report is written after each seed, from the seeds that
     are done. More arms, seeds and tests may be asked for later.
     """
-    from evaluators.judge import make_judge
+    from evaluators.judge_flags import make_judges
     from evaluators.scorers import describe, find_scorer
 
     arms = parse_arms(arm, every := parse_options(shared, "--set"))
-    judges = [make_judge(spec, {"base_url": base_url}, quiet=quiet) for spec in judge]
+    judges = make_judges(judge, {"base_url": base_url}, quiet=quiet)
     given = (("device", device), ("dtype", dtype), ("batch_size", batch_size))
     loading = {name: value for name, value in given if value is not None}
     fetching = {"download": True} if download else {}

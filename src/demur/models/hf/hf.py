@@ -64,6 +64,7 @@ class HFModel(Model):
             "dtype": options.dtype,
             "max_new_tokens": options.max_new_tokens,
             "temperature": options.temperature,
+            **({"seed": options.seed} if options.temperature else {}),
         }
         if options.adapter is not None:
             adapters.check(options.adapter)

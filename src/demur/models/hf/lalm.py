@@ -23,7 +23,7 @@ __all__ = ["LALM", "Turn", "load_lalm"]
 
 
 @dataclass(frozen=True)
-class _Decoding:
+class _Sampling:
     max_new_tokens: int
     temperature: float
     seed: int
@@ -100,27 +100,27 @@ class LALM:
             (place for place in range(len(turns)) if place not in answers), key=lambda i: size_of(turns[i])
         )
         for kind in kinds_of(waiting, turns, mixed=self.family.mixed):
-            answers |= self._answer_all(kind, turns, _Decoding(max_new_tokens, temperature, seed))
+            answers |= self._answer_all(kind, turns, _Sampling(max_new_tokens, temperature, seed))
         return [self._say_cut(turns[place], answers[place]) for place in range(len(turns))]
 
-    def _answer_all(self, places: Sequence[int], turns: Sequence[Turn], decoding: "_Decoding") -> dict[int, Answer]:
+    def _answer_all(self, places: Sequence[int], turns: Sequence[Turn], sampling: _Sampling) -> dict[int, Answer]:
         answers: dict[int, Answer] = {}
         waiting = list(places)
         while waiting:
             now = waiting[: self.fits_memory]
             try:
-                found = self._complete([turns[place] for place in now], decoding)
+                found = self._complete([turns[place] for place in now], sampling)
             except (RuntimeError, MemoryError) as error:
                 if out_of_memory(error):
                     found = None
                 elif self.device.type == "cuda":  # after which a GPU may answer nothing any more
                     raise ModelError(f"{self.family.name}: {error}") from None
                 else:
-                    found = self._one_by_one(now, turns, decoding, error)
+                    found = self._one_by_one(now, turns, sampling, error)
             except TemplateError as error:
                 raise ModelError(f"{self.family.name}: its chat template does not take this ({error})") from None
             except (ValueError, TypeError, LookupError) as error:
-                found = self._one_by_one(now, turns, decoding, error)
+                found = self._one_by_one(now, turns, sampling, error)
             if found is None and len(now) > 1:  # outside the handler, whose traceback holds on to the memory
                 self.fits_memory = len(now) // 2
                 continue
@@ -129,32 +129,32 @@ class LALM:
         return answers
 
     def _one_by_one(
-        self, places: Sequence[int], turns: Sequence[Turn], decoding: "_Decoding", error: Exception
+        self, places: Sequence[int], turns: Sequence[Turn], sampling: _Sampling, error: Exception
     ) -> list[Answer]:
         """Answers where a batch failed: what is wrong may be wrong with one turn alone."""
         if len(places) == 1:
             return [Answer(None, error=f"the model cannot take this turn ({' '.join(str(error).split())[:200]})")]
         found: dict[int, Answer] = {}
         for place in places:
-            found |= self._answer_all([place], turns, decoding)
+            found |= self._answer_all([place], turns, sampling)
         return [found[place] for place in places]
 
-    def _complete(self, turns: Sequence[Turn], decoding: "_Decoding") -> list[Answer]:
+    def _complete(self, turns: Sequence[Turn], sampling: _Sampling) -> list[Answer]:
         import torch
 
         batch = self.encode(turns)
         lengths = batch["attention_mask"].sum(1).tolist()
-        fits = [self._context is None or length + decoding.max_new_tokens <= self._context for length in lengths]
+        fits = [self._context is None or length + sampling.max_new_tokens <= self._context for length in lengths]
         if not all(fits):
             kept = [turn for turn, fit in zip(turns, fits, strict=True) if fit]
-            found = iter(self._complete(kept, decoding) if kept else ())
+            found = iter(self._complete(kept, sampling) if kept else ())
             too_long = Answer(None, error=f"the prompt leaves no room for an answer in {self._context} tokens")
             return [next(found) if fit else too_long for fit in fits]
-        hot = {"do_sample": True, "temperature": decoding.temperature, "top_k": 0} if decoding.temperature else {}
+        hot = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0} if sampling.temperature else {}
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.inference_mode(), torch.random.fork_rng(devices):
-            torch.manual_seed(derive_seed("generate", decoding.seed, *map(name_of, turns)))
-            tokens = self.model.generate(**batch, max_new_tokens=decoding.max_new_tokens, **hot)
+            torch.manual_seed(derive_seed("generate", sampling.seed, *map(name_of, turns)))
+            tokens = self.model.generate(**batch, max_new_tokens=sampling.max_new_tokens, **hot)
         return [self._read(row) for row in tokens[:, batch["input_ids"].shape[1] :].tolist()]
 
     def _read(self, tokens: list[int]) -> Answer:
