@@ -15,7 +15,7 @@ from builders.engines import Engine, Voice
 from builders.prompts import PromptSet, Rejection, TableOptions, load_prompts, select
 from builders.speakable import speakable
 from demur import __version__
-from demur.asr import PACKAGED, model_folder
+from demur.asr import is_of_hub, model_folder
 from demur.files import sha256_file, sha256_json
 from demur.nouns import Prompt
 
@@ -132,7 +132,7 @@ def _hash_files(settings: BuildSettings) -> dict[str, str]:
 
 def _commit(asr: str | None) -> dict[str, str]:
     """Which commit of a recogniser of the Hub is here; nothing of any other."""
-    return {} if asr is None or asr == PACKAGED or Path(asr).is_dir() else {"recogniser_commit": model_folder(asr).name}
+    return {"recogniser_commit": model_folder(asr).name} if asr is not None and is_of_hub(asr) else {}
 
 
 def _versions(engines: Mapping[str, Engine]) -> dict[str, str]:

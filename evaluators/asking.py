@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Container, Iterable, Sequence
 
-from demur.errors import ModelError
+from demur.errors import IncompleteError, ModelError
 from demur.models import NOT_ASKED, Answer, Model
 from demur.nouns import Response
 from evaluators.batches import Row, to_queries
@@ -62,6 +62,20 @@ def ask_batch(model: Model, rows: Sequence[Row]) -> tuple[list[Response], bool]:
     asked = {position: answer for position, answer in found.items() if answer.error != NOT_ASKED}
     responses = [_to_response(model.name, rows[position], asked[position], share_s) for position in sorted(asked)]
     return responses, len(asked) < len(found)
+
+
+def check_batch(model: Model, responses: Sequence[Response], patience: Patience, *, spent: bool) -> None:
+    """Whether there is any sense in the next batch, once this one is recorded.
+
+    Raises:
+        IncompleteError: the model's budget is spent.
+        ModelError: its server answers no more, or there were too many errors in a row.
+    """
+    if spent:
+        raise IncompleteError(BUDGET_SPENT.format(model.name))
+    if model.broken:
+        raise ModelError(f"{model.name}: {model.broken}")
+    patience.count(response.error for response in responses)
 
 
 def _to_response(model: str, row: Row, answer: Answer, share_s: float) -> Response:

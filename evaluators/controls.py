@@ -16,12 +16,12 @@ from pydantic import BaseModel
 from demur.audio import decode, encode_flac
 from demur.console import progress, say
 from demur.corpus import Corpus
-from demur.errors import IncompleteError, InputError, ModelError, UsageError
+from demur.errors import InputError, UsageError
 from demur.files import append_jsonl, read_jsonl
 from demur.models import Model
 from demur.nouns import Modality, Response
 from demur.seeds import derive_seed, shuffled
-from evaluators.asking import BUDGET_SPENT, Patience, ask_batch, rows_due
+from evaluators.asking import Patience, ask_batch, check_batch, rows_due
 from evaluators.batches import ASKED_COLUMNS, Row, plan_batches, to_query
 from evaluators.run_folder import Key, RunFolder, asked_rows, read_responses
 
@@ -130,11 +130,7 @@ def _ask(model: Model, batch: Sequence[Row], control: Control, folder: RunFolder
     lines = (ControlResponse(**response.model_dump(), control=control) for response in responses)
     append_jsonl(folder.controls_file, (line.model_dump(mode="json") for line in lines))
     folder.note_memory(model.fits_memory)
-    if spent:
-        raise IncompleteError(BUDGET_SPENT.format(model.name))
-    if model.broken:
-        raise ModelError(f"{model.name}: {model.broken}")
-    patience.count(response.error for response in responses)
+    check_batch(model, responses, patience, spent=spent)
 
 
 def _audio_modalities(folder: RunFolder) -> list[Modality]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from demur.console import progress, say
 from demur.corpus import Corpus
 from demur.draw import draw
-from demur.errors import IncompleteError, InputError, ModelError, UsageError
+from demur.errors import IncompleteError, InputError, UsageError
 from demur.files import folder_lock
 from demur.models import Model
 from demur.nouns import Modality
-from evaluators.asking import BUDGET_SPENT, Patience, ask_batch, rows_due
+from evaluators.asking import Patience, ask_batch, check_batch, rows_due
 from evaluators.batches import ASKED_COLUMNS, WINDOW, Row, plan_batches
 from evaluators.controls import ask_controls, check_controls, controls_due
 from evaluators.estimate import Prices, check_estimate
@@ -171,11 +171,7 @@ def _answer_all(
             folder.append(responses)
             bar.update(len(rows_due(batch, answered, whole=False)))
             folder.note_memory(model.fits_memory)
-            if spent:
-                raise IncompleteError(BUDGET_SPENT.format(model.name))
-            if model.broken:
-                raise ModelError(f"{model.name}: {model.broken}")
-            patience.count(response.error for response in responses)
+            check_batch(model, responses, patience, spent=spent)
     errors = sum(not ok for ok in folder.answered().values())
     counts = {"asked": asked, "answered": asked - errors, "errors": errors}
     left_out = sorted({*model.left_out, *folder.info.get("left_out", ())})

@@ -105,6 +105,11 @@ def model_folder(model: str, *, download: bool = False) -> Path:
         ) from None
 
 
+def is_of_hub(model: str) -> bool:
+    """Whether a model, as `Transcriber` takes it, is a name on the Hub: neither packaged nor a folder."""
+    return model != PACKAGED and not Path(model).is_dir()
+
+
 def _load(model: str, download: bool, workers: int) -> "WhisperModel":
     path = model_folder(model, download=download)
     if not (path / "tokenizer.json").is_file():  # faster-whisper would look for one on the Hub

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from demur.asr import PACKAGED, Transcriber, model_folder
+from demur.asr import PACKAGED, Transcriber, is_of_hub, model_folder
 from demur.assets import SMOLLM2_135M, WHISPER_TINY_EN
 from demur.errors import UsageError
 from demur.models import Answer, Model, ModelOptions, Query
@@ -122,9 +122,9 @@ def _asr_part(asr: str, folder: Path | None) -> dict[str, str]:
     """What tells one recogniser from another; the packaged one, which comes with demur, has no folder."""
     if folder is None:
         return {"name": asr}
-    if Path(asr).is_dir():
-        return {"name": folder.name, "fingerprint": fingerprint(folder)}
-    return {"name": asr, "commit": folder.name}
+    if is_of_hub(asr):
+        return {"name": asr, "commit": folder.name}
+    return {"name": folder.name, "fingerprint": fingerprint(folder)}
 
 
 def _clip_key(query: Query) -> bytes:

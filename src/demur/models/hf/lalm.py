@@ -150,11 +150,11 @@ class LALM:
             found = iter(self._complete(kept, sampling) if kept else ())
             too_long = Answer(None, error=f"the prompt leaves no room for an answer in {self._context} tokens")
             return [next(found) if fit else too_long for fit in fits]
-        hot = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0} if sampling.temperature else {}
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0} if sampling.temperature else {}
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.inference_mode(), torch.random.fork_rng(devices):
             torch.manual_seed(derive_seed("generate", sampling.seed, *map(name_of, turns)))
-            tokens = self.model.generate(**batch, max_new_tokens=sampling.max_new_tokens, **hot)
+            tokens = self.model.generate(**batch, max_new_tokens=sampling.max_new_tokens, **drawn)
         return [self._read(row) for row in tokens[:, batch["input_ids"].shape[1] :].tolist()]
 
     def _read(self, tokens: list[int]) -> Answer:
